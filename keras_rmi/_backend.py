@@ -1,0 +1,159 @@
+"""What a framework forces: the only file that names a backend.
+
+Everything here has one meaning on all backends; the branches differ only in
+how a framework is told to do it. Each states why `keras.ops` is not enough.
+"""
+
+import keras
+from keras import ops
+
+_BACKEND = keras.backend.backend()
+
+# Working sets of eager code. A block of this size stays in the cache of a CPU
+# core; fresh temporaries of the size of the logits cost ten times their copy
+# in page faults. On a GPU a block only bounds the memory.
+_CPU_BLOCK_BYTES = 2**21
+_GPU_BLOCK_BYTES = 2**28
+
+
+def custom_gradient(function, inputs):
+    """Calls `function(inputs) -> (value, gradient)` with its own gradient.
+
+    `gradient(upstream)` returns the cotangent of `inputs`. The signature that
+    `keras.ops.custom_gradient` wants of it differs between backends and, on
+    torch, between Keras versions: the upstream gradient comes alone, first,
+    or by name. https://keras.io/api/ops/core/#custom_gradient-function
+    """
+
+    def wrapped(x):
+        value, gradient = function(x)
+
+        def rule(*received, upstream=None):
+            return gradient(received[0] if upstream is None else upstream)
+
+        return value, rule
+
+    return ops.custom_gradient(wrapped)(inputs)
+
+
+def matmul(a, b):
+    """Matrix product in full float32, where the default may be TF32.
+
+    TF32 keeps 11 bits: enough for a convolution, fatal for a covariance.
+    `keras.ops.matmul` has no precision argument.
+    https://docs.jax.dev/en/latest/_autosummary/jax.default_matmul_precision.html
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#tf32-on-ampere
+    https://www.tensorflow.org/api_docs/python/tf/config/experimental/enable_tensor_float_32_execution
+    """
+    if _BACKEND == "jax":
+        import jax
+
+        with jax.default_matmul_precision("highest"):
+            return ops.matmul(a, b)
+    if _BACKEND == "torch":
+        import torch
+
+        precision = torch.get_float32_matmul_precision()
+        if precision == "highest":
+            return ops.matmul(a, b)
+        torch.set_float32_matmul_precision("highest")
+        try:
+            return ops.matmul(a, b)
+        finally:
+            torch.set_float32_matmul_precision(precision)
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        enabled = tf.config.experimental.tensor_float_32_execution_enabled
+        if tf.config.list_physical_devices("GPU") and enabled():
+            return split_matmul(a, b)
+    return ops.matmul(a, b)
+
+
+def split_matmul(a, b):
+    """Matrix product that survives operands being rounded to 11 bits.
+
+    TensorFlow has no switch for a single product, so each operand is split
+    into a part that TF32 holds exactly and the rest (Veltkamp splitting).
+    """
+
+    def split(x):
+        scaled = x * (2.0**13 + 1.0)
+        high = scaled - (scaled - x)
+        return high, x - high
+
+    a_high, a_low = split(a)
+    b_high, b_low = split(b)
+    return ops.matmul(a_high, b_high) + (
+        ops.matmul(a_high, b_low) + ops.matmul(a_low, b_high)
+    )
+
+
+def row_blocks(num_rows, multiple, bytes_per_row, like):
+    """Ranges of rows to work on one after the other, as (start, stop).
+
+    Only torch runs op by op and profits; XLA fuses the whole image, and
+    blocks would only lengthen the program. An unknown size is one block.
+    """
+    if _BACKEND != "torch" or num_rows is None:
+        return [(0, num_rows)]
+    budget = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
+    step = max(1, budget // (bytes_per_row * multiple)) * multiple
+    return [(i, min(i + step, num_rows)) for i in range(0, num_rows, step)]
+
+
+def concatenate(parts, axis):
+    """Concatenates, but for a single part, which is returned as it is."""
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis)
+
+
+def assemble(parts, axis, size):
+    """Concatenates an iterable of blocks along `axis` to `size`.
+
+    On torch the blocks are written into the result as they are made, so that
+    they never exist a second time; `keras.ops` has no write in place
+    (`ops.slice_update` copies: https://keras.io/api/ops/core/).
+    """
+    if _BACKEND != "torch":
+        return concatenate(list(parts), axis)
+    import torch
+
+    result, position = None, 0
+    for part in parts:
+        if result is None:
+            if part.shape[axis] == size:
+                return part
+            shape = list(part.shape)
+            shape[axis] = size
+            result = torch.empty(shape, dtype=part.dtype, device=part.device)
+        result.narrow(axis, position, part.shape[axis]).copy_(part)
+        position += part.shape[axis]
+    return result
+
+
+def map_planes(function, arrays, bytes_per_plane):
+    """Applies `function` to planes, the leading axis of each of `arrays`.
+
+    `function` takes and returns a tuple of tensors and accepts any leading
+    axes. It sees one plane at a time under XLA on a CPU, where a loop reuses
+    its buffers and a batched product is slow, and groups of planes otherwise.
+    """
+    if _BACKEND == "torch":
+        on_cpu = arrays[0].device.type == "cpu"
+        budget = _CPU_BLOCK_BYTES if on_cpu else _GPU_BLOCK_BYTES
+        step = max(1, budget // bytes_per_plane)
+        count = arrays[0].shape[0]
+        groups = [
+            function(tuple(array[i : i + step] for array in arrays))
+            for i in range(0, count, step)
+        ]
+        return tuple(concatenate(group, axis=0) for group in zip(*groups))
+    if _BACKEND == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            step = max(1, _GPU_BLOCK_BYTES // bytes_per_plane)
+            if step >= arrays[0].shape[0]:
+                return function(arrays)
+            return jax.lax.map(function, arrays, batch_size=step)
+    return ops.map(function, arrays)

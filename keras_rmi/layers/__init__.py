@@ -1,0 +1,15 @@
+"""Layers that share their implementation with the losses."""
+
+from keras_rmi.layers.downsampling import (
+    AverageDownsampling2D,
+    InterpolationDownsampling2D,
+    MaxDownsampling2D,
+)
+from keras_rmi.layers.region_vectors import RegionVectors2D
+
+__all__ = [
+    "AverageDownsampling2D",
+    "InterpolationDownsampling2D",
+    "MaxDownsampling2D",
+    "RegionVectors2D",
+]

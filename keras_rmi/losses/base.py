@@ -1,0 +1,72 @@
+"""What every loss of the collection shares: inputs, weights, config."""
+
+import keras
+from keras import ops
+
+from keras_rmi._validation import check_class_weights, message
+from keras_rmi.ops.inputs import read_axis, read_map
+from keras_rmi.ops.labels import read_labels
+from keras_rmi.ops.weights import read_sample_weight
+
+
+class SegmentationLoss(keras.losses.Loss):
+    """A loss with one value per image, weighted by image or by pixel.
+
+    Keras' own `Loss` casts labels to the dtype of the loss and multiplies
+    `sample_weight` by plain broadcasting. Here labels keep their dtype,
+    weights are told apart by their rank, and Keras reduces values (N,).
+
+    A subclass stores its arguments under their own names, lists them in
+    `_options` and implements `call(y_true, y_pred, sample_weight=None)`,
+    where only weights of pixels arrive. It has the attributes `axis`,
+    `class_weights` and `_ignored`, a tuple of class ids.
+    """
+
+    _options = ()
+
+    def __init__(self, name, reduction, dtype):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._reduce = _Reduction(
+            name=name, reduction=reduction, dtype=dtype
+        )
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        with keras.name_scope(self.name):
+            y_pred = ops.convert_to_tensor(y_pred)
+            image_weight, pixel_weight = read_sample_weight(
+                sample_weight, y_pred.shape[0] if y_pred.shape else None
+            )
+            values = self.call(y_true, y_pred, sample_weight=pixel_weight)
+            return self._reduce(values, values, sample_weight=image_weight)
+
+    def get_config(self):
+        options = {name: getattr(self, name) for name in self._options}
+        return {**options, **super().get_config(), "dtype": self.dtype}
+
+    def _read(self, y_true, y_pred, pixel_weight):
+        """Predictions (N,H,W,C), labels, and class weights (C,) or None."""
+        axis = read_axis(self.axis)
+        x, shape = read_map("y_pred", y_pred, axis)
+        labels = read_labels(y_true, shape, axis, self._ignored, pixel_weight)
+        return x, labels, self._class_weights(shape[-1])
+
+    def _class_weights(self, num_classes):
+        weights = check_class_weights(self.class_weights)
+        if weights is None:
+            return None
+        if len(weights) != num_classes:
+            raise ValueError(
+                message(
+                    "class_weights",
+                    f"{num_classes} numbers, one per channel of `y_pred`",
+                    weights,
+                )
+            )
+        return ops.convert_to_tensor(weights, dtype="float32")
+
+
+class _Reduction(keras.losses.Loss):
+    """Keras' reduction, weighting and scaling of values that are given."""
+
+    def call(self, y_true, y_pred):
+        return y_pred

@@ -1,0 +1,237 @@
+"""Down-sampling of label and probability maps, with the published borders.
+
+Windows (average, maximum): kernel = stride = k, k // 2 cells of padding on
+both sides of both axes; the average counts the padded zeros, the maximum
+ignores them; windows that do not fit are dropped. Interpolation: no padding,
+output size H // k, bilinear with aligned corners or nearest (floor).
+
+Maps are (N,H,W,C); H and W may be unknown, the factors may not.
+"""
+
+import numpy as np
+from keras import ops
+
+from keras_rmi import _backend
+
+
+def pooled_length(length, factor):
+    """Number of windows along an axis."""
+    return (length + 2 * (factor // 2) - factor) // factor + 1
+
+
+class WindowDownsampling:
+    """Average or maximum over windows.
+
+    `average` selects the reduction; `pool_size` is a pair (rows, columns).
+    """
+
+    def __init__(self, pool_size, average=True):
+        self.pool_size = pool_size
+        self.average = average
+
+    def output_size(self, size):
+        return tuple(
+            length if length is None else pooled_length(length, factor)
+            for length, factor in zip(size, self.pool_size)
+        )
+
+    def __call__(self, x, first=True, last=True):
+        """Pools a map, or the block of its rows that is `first`, `last`."""
+        if self.pool_size == (1, 1):
+            return x
+        rows, columns = (factor // 2 for factor in self.pool_size)
+        padding = [(rows if first else 0, rows if last else 0)]
+        padding = [(0, 0), *padding, (columns, columns), (0, 0)]
+        pool, fill = (
+            (ops.average_pool, 0.0)
+            if self.average
+            else (ops.max_pool, -float("inf"))
+        )
+        x = ops.pad(x, padding, constant_values=fill)
+        return pool(
+            x,
+            self.pool_size,
+            strides=self.pool_size,
+            padding="valid",
+            data_format="channels_last",
+        )
+
+    def one_hot(self, ids, num_classes):
+        """Pools the one-hot map of class ids (N,H,W) without making it.
+
+        Ids outside of 0..C-1 are zero rows. Sums over the k * k offsets.
+        """
+        height, width = (
+            pooled_length(length, factor)
+            for length, factor in zip(ops.shape(ids)[1:], self.pool_size)
+        )
+        rows, columns = self.pool_size
+        if self.pool_size != (1, 1):
+            padding = [(0, 0)] + [(f // 2, f // 2) for f in self.pool_size]
+            ids = ops.pad(ids, padding, constant_values=-1)
+        classes = ops.arange(num_classes, dtype="int32")
+        total = None
+        for i in range(rows):
+            for j in range(columns):
+                part = ids[
+                    :,
+                    i : i + (height - 1) * rows + 1 : rows,
+                    j : j + (width - 1) * columns + 1 : columns,
+                    None,
+                ]
+                hit = ops.cast(ops.equal(part, classes), "float32")
+                if total is None:
+                    total = hit
+                elif self.average:
+                    total = total + hit
+                else:
+                    total = ops.maximum(total, hit)
+        return total / (rows * columns) if self.average else total
+
+    def row_blocks(self, height, bytes_per_row, like):
+        """Ranges of rows that hold whole windows, as (start, stop)."""
+        factor = self.pool_size[0]
+        if height is None:
+            return [(0, None)]
+        offset = factor // 2
+        covered = pooled_length(height, factor) * factor
+        cuts = _backend.row_blocks(covered, factor, bytes_per_row, like)
+        starts = [max(0, start - offset) for start, _ in cuts]
+        return list(zip(starts, [*starts[1:], height]))
+
+    def spread(self, cotangent, pooled, size):
+        """Adjoint of `__call__` by rows: `rows(start, stop, values)`.
+
+        `cotangent` and `pooled` are (N,h,w,C); `values` the pooled map's
+        origin in these rows. A maximum that is reached several times shares
+        its cotangent evenly.
+        """
+        if self.pool_size == (1, 1):
+            return lambda start, stop, values: cotangent[:, start:stop]
+        if self.average:
+            rows, columns = self.pool_size
+            cotangent = cotangent / (rows * columns)
+            return lambda start, stop, values: self._repeat(
+                cotangent, start, stop, size
+            )
+
+        def rows(start, stop, values):
+            peak = self._repeat(pooled, start, stop, size)
+            hit = ops.cast(ops.equal(values, peak), "float32")
+            last = stop is None or stop == size[0]
+            count = WindowDownsampling(self.pool_size)(hit, start == 0, last)
+            begin, end = self._windows(start, stop)
+            count = ops.maximum(count * np.prod(self.pool_size), 1.0)
+            share = cotangent[:, begin:end] / count[:, : None]
+            return hit * self._repeat(share, start, stop, size, begin)
+
+        return rows
+
+    def _windows(self, start, stop):
+        """The windows that a block of whole windows covers."""
+        factor = self.pool_size[0]
+        begin = (start + factor // 2) // factor if start else 0
+        end = None if stop is None else (stop + factor // 2) // factor
+        return begin, end
+
+    def _repeat(self, x, start, stop, size, begin=None):
+        """Rows start..stop of every cell of `x` repeated over its window.
+
+        Pixels that no window covers are zero. `begin`: the first window in
+        `x`, if `x` is not the whole map.
+        """
+        rows, columns = self.pool_size
+        if begin is None:
+            begin, end = self._windows(start, stop)
+            x = x[:, begin : None if end is None else end + 1]
+        x = ops.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)])
+        n, height, width, channels = ops.shape(x)
+        x = ops.broadcast_to(
+            x[:, :, None, :, None],
+            (n, height, rows, width, columns, channels),
+        )
+        x = ops.reshape(x, (n, height * rows, width * columns, channels))
+        top, left = rows // 2, columns // 2
+        skip = start + top - begin * rows
+        length = (size[0] if stop is None else stop) - start
+        return x[:, skip : skip + length, left : left + size[1]]
+
+
+class InterpolationDownsampling:
+    """Bilinear (aligned corners) or nearest samples of a map."""
+
+    def __init__(self, pool_size, nearest=False):
+        self.pool_size = pool_size
+        self.nearest = nearest
+
+    def output_size(self, size):
+        return tuple(
+            length if length is None else length // factor
+            for length, factor in zip(size, self.pool_size)
+        )
+
+    def __call__(self, x):
+        for axis, factor in zip((1, 2), self.pool_size):
+            x = self._along(x, axis, factor)
+        return x
+
+    def one_hot(self, ids, num_classes):
+        """Nearest samples of the one-hot map of class ids (N,H,W)."""
+        for axis, factor in zip((1, 2), self.pool_size):
+            if factor > 1:
+                index = self._nearest(ops.shape(ids)[axis], factor)
+                ids = ops.take(ids, index, axis=axis)
+        classes = ops.arange(num_classes, dtype="int32")
+        return ops.cast(ops.equal(ids[..., None], classes), "float32")
+
+    def _along(self, x, axis, factor):
+        if factor == 1:
+            return x
+        length = ops.shape(x)[axis]
+        if self.nearest:
+            return ops.take(x, self._nearest(length, factor), axis=axis)
+        low, high, fraction = self._corners(length, factor)
+        shape = [1] * len(x.shape)
+        shape[axis] = -1
+        fraction = ops.cast(ops.reshape(fraction, shape), x.dtype)
+        low, high = ops.take(x, low, axis=axis), ops.take(x, high, axis=axis)
+        return low + fraction * (high - low)
+
+    def _nearest(self, length, factor):
+        count = length // factor
+        return ops.arange(count, dtype="int32") * length // count
+
+    def _corners(self, length, factor):
+        """Neighbouring samples and the fraction between them, exactly."""
+        count = length // factor
+        steps = ops.maximum(count - 1, 1)
+        position = ops.arange(count, dtype="int32") * (length - 1)
+        low = position // steps
+        fraction = ops.cast(position % steps, "float32")
+        high = ops.minimum(low + 1, length - 1)
+        return low, high, fraction / ops.cast(steps, "float32")
+
+    def spread(self, cotangent, pooled, size):
+        """Adjoint of the bilinear `__call__` by rows."""
+        by_column = self._matrix(size[1], self.pool_size[1])
+        by_row = self._matrix(size[0], self.pool_size[0])
+        wide = _backend.matmul(by_column, cotangent)
+
+        def rows(start, stop, values):
+            n, height, width, channels = ops.shape(wide)
+            flat = ops.reshape(wide, (n, height, width * channels))
+            block = _backend.matmul(by_row[start:stop], flat)
+            return ops.reshape(block, (n, -1, width, channels))
+
+        return rows
+
+    def _matrix(self, length, factor):
+        """(length, length // factor): weight of each pixel in a sample."""
+        if factor == 1:
+            return ops.eye(length, dtype="float32")
+        low, high, fraction = self._corners(length, factor)
+        pixel = ops.arange(length, dtype="int32")[:, None]
+        return (
+            ops.cast(ops.equal(pixel, low), "float32") * (1 - fraction)
+            + ops.cast(ops.equal(pixel, high), "float32") * fraction
+        )

@@ -1,0 +1,190 @@
+"""One pass over the predictions for the pixel and the region term.
+
+Both terms read the same full-resolution map, so they share one function with
+one gradient of its own. Forward, the map is read once: the pixel loss is
+summed and the probabilities are pooled on the fly (on torch in blocks of rows
+that stay in cache, under XLA by fusion). Nothing of full resolution is kept.
+Backward, the map is read once more, and its gradient is written once:
+
+    x            (N,H,W,C)   predictions, read in blocks of rows
+    pixel        (N,)        weighted sums of the pixel loss
+    P, Y         (N*C,h,w)   pooled probabilities and labels, planes
+    region       (N*C,)      value of the statistics
+    dP           (N*C,h,w)   their gradient, made in the backward pass
+    dx           (N,H,W,C)   from x, the labels and dP spread over windows
+"""
+
+from keras import ops
+
+from keras_rmi import _backend
+from keras_rmi.ops.downsampling import (
+    InterpolationDownsampling,
+    WindowDownsampling,
+)
+from keras_rmi.ops.statistics import region_statistics
+
+# What the published code adds to every probability that enters RMI.
+_PROBABILITY_OFFSET = 1e-6
+
+
+def pixel_and_region_loss(
+    x, labels, reading, pixel_share, region=None, class_weights=None
+):
+    """`pixel_share * pixel + region.share * rmi`, one value per image (N,).
+
+    `region` is a `RegionTerm` or None; a `pixel_share` of 0 is not computed.
+    Only `x` has a gradient: labels and weights are constants.
+    """
+    compute = _Objective(labels, reading, pixel_share, region, class_weights)
+    return _backend.custom_gradient(compute, x)
+
+
+class RegionTerm:
+    """Options of the region half: down-sampling of labels and predictions."""
+
+    def __init__(self, share, radius, epsilon, for_labels, for_predictions):
+        self.share = share
+        self.radius = radius
+        self.epsilon = epsilon
+        self.for_labels = for_labels
+        self.for_predictions = for_predictions
+
+
+class _Objective:
+    """Value and gradient for the arguments of `pixel_and_region_loss`."""
+
+    def __init__(self, labels, reading, pixel_share, region, class_weights):
+        self.labels = labels
+        self.reading = reading
+        self.pixel_share = pixel_share
+        self.region = region
+        self.class_weights = class_weights
+
+    def __call__(self, x):
+        """Value (N,) and the function that gives its gradient."""
+        value = scale = statistics = None
+        pixel_sums, pooled = self._forward(x)
+        if self.pixel_share:
+            total = ops.sum(self.labels.weight, axis=(1, 2))
+            # An image without weight contributes nothing.
+            empty = total == 0.0
+            scale = self.pixel_share / ops.where(empty, 1.0, total)
+            scale = ops.where(empty, 0.0, scale)
+            value = scale * pixel_sums
+        if self.region is not None:
+            rmi, statistics = self._statistics(pooled)
+            value = rmi if value is None else value + rmi
+
+        def gradient(upstream):
+            return self._backward(x, upstream, scale, pooled, statistics)
+
+        return value, gradient
+
+    def _forward(self, x):
+        """Sums of the pixel loss (N,) and pooled probabilities (N,h,w,C)."""
+        pixel_sums, pooled = [], []
+        windows = self._windows()
+        if self.pixel_share or windows is not None:
+            for start, stop in self._row_blocks(x):
+                block, labels = self._block(x, start, stop)
+                if self.pixel_share:
+                    loss = self.reading.pixel_loss(block, labels)
+                    loss = loss * labels.weight
+                    pixel_sums.append(ops.sum(loss, axis=(1, 2)))
+                if windows is not None:
+                    values = self._probabilities(block, labels)
+                    last = stop is None or stop == x.shape[1]
+                    pooled.append(windows(values, start == 0, last))
+        if windows is not None:
+            pooled = _backend.concatenate(pooled, axis=1)
+        elif self.region is not None:
+            pooled = self._interpolated(x)
+        return sum(pixel_sums), pooled
+
+    def _interpolated(self, x):
+        """Pooled probabilities, where few pixels are needed: all at once."""
+        block, labels = self._block(x, 0, None)
+        return self.region.for_predictions(self._probabilities(block, labels))
+
+    def _statistics(self, pooled):
+        """Region value (N,), class weights included, and its gradient."""
+        region = self.region
+        n, height, width, channels = ops.shape(pooled)
+
+        def planes(x):
+            x = ops.transpose(x, (0, 3, 1, 2))
+            return ops.reshape(x, (n * channels, height, width))
+
+        values, gradients = region_statistics(
+            planes(self.labels.downsampled(region.for_labels)),
+            planes(pooled),
+            region.radius,
+            region.epsilon,
+        )
+        values = ops.reshape(values, (n, channels))
+        if self.class_weights is not None:
+            values = self.class_weights * values
+
+        def cotangent(upstream):
+            """(N,h,w,C): derivative with respect to `pooled`."""
+            weight = (region.share * upstream)[:, None]
+            if self.class_weights is not None:
+                weight = self.class_weights * weight
+            (derivative,) = gradients()
+            shape = (n, channels, height, width)
+            derivative = ops.reshape(derivative, shape)
+            derivative = derivative * weight[..., None, None]
+            return ops.transpose(derivative, (0, 2, 3, 1))
+
+        return region.share * ops.sum(values, axis=-1), cotangent
+
+    def _backward(self, x, upstream, scale, pooled, statistics):
+        """Derivative with respect to `x`, block by block of its rows."""
+        upstream = ops.cast(upstream, "float32")
+        spread = None
+        if statistics is not None:
+            spread = self.region.for_predictions.spread(
+                statistics(upstream), pooled, ops.shape(x)[1:3]
+            )
+        if scale is not None:
+            scale = (scale * upstream)[:, None, None]
+
+        def blocks():
+            for start, stop in self._row_blocks(x):
+                block, labels = self._block(x, start, stop)
+                p = self.reading.probabilities(block)
+                pixel = cotangent = None
+                if scale is not None:
+                    pixel = (scale * labels.weight)[..., None]
+                if spread is not None:
+                    cotangent = spread(start, stop, self._offset(p, labels))
+                    cotangent = cotangent * labels.valid[..., None]
+                gradient = self.reading.gradient(
+                    block, p, labels, pixel, cotangent
+                )
+                yield ops.cast(gradient, x.dtype)
+
+        return _backend.assemble(blocks(), axis=1, size=x.shape[1])
+
+    def _block(self, x, start, stop):
+        """Rows of the predictions in float32, and of the labels."""
+        x = ops.cast(x[:, start:stop], "float32")
+        return x, self.labels.rows(start, stop)
+
+    def _probabilities(self, block, labels):
+        return self._offset(self.reading.probabilities(block), labels)
+
+    def _offset(self, p, labels):
+        """What enters the statistics: zero where void, plus the offset."""
+        return p * labels.valid[..., None] + _PROBABILITY_OFFSET
+
+    def _windows(self):
+        """The down-sampling of predictions, if it works on whole windows."""
+        pool = None if self.region is None else self.region.for_predictions
+        return None if isinstance(pool, InterpolationDownsampling) else pool
+
+    def _row_blocks(self, x):
+        n, height, width, channels = x.shape
+        windows = self._windows() or WindowDownsampling((1, 1))
+        bytes_per_row = 4 * (n or 1) * (width or 1) * channels
+        return windows.row_blocks(height, bytes_per_row, x)

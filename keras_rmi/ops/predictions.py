@@ -1,0 +1,162 @@
+"""What a prediction means: its probabilities, pixel loss and gradient.
+
+Four readings of a map x (N,H,W,C): logits or probabilities, of independent
+classes (sigmoid) or of exclusive ones (softmax). Each offers
+
+    probabilities(x)              p (N,H,W,C), what enters the statistics
+    pixel_loss(x, labels)         (N,H,W), weighted by class, summed over them
+    gradient(x, p, labels, scale, cotangent)
+                                  scale * d pixel_loss / dx + cotangent dp/dx
+
+with `scale` (N,H,W,1) and `cotangent` (N,H,W,C), of which one may be None.
+The gradients are written out because they need nothing but x: automatic
+differentiation would keep several maps of the size of the logits.
+"""
+
+import keras
+from keras import ops
+
+
+class SigmoidLogits:
+    """loss = sum_c w_c (softplus(x_c) - y_c x_c), p = sigmoid(x)."""
+
+    def __init__(self, class_weights=None):
+        self.class_weights = class_weights
+
+    def probabilities(self, x):
+        return ops.sigmoid(x)
+
+    def pixel_loss(self, x, labels):
+        negative = ops.softplus(x)
+        if self.class_weights is None:
+            return ops.sum(negative, axis=-1) - labels.pick(x)
+        negative = ops.sum(self.class_weights * negative, axis=-1)
+        return negative - labels.pick(self.class_weights * x)
+
+    def gradient(self, x, p, labels, scale, cotangent):
+        pixel = region = None
+        if scale is not None:
+            pixel = p - labels.dense()
+            if self.class_weights is not None:
+                pixel = self.class_weights * pixel
+            pixel = scale * pixel
+        if cotangent is not None:
+            region = p * (1.0 - p) * cotangent
+        return _add(pixel, region)
+
+
+class SoftmaxLogits:
+    """loss = sum_c w_c y_c (log sum_k exp(x_k) - x_c), p = softmax(x)."""
+
+    def __init__(self, class_weights=None):
+        self.class_weights = class_weights
+
+    def probabilities(self, x):
+        return ops.softmax(x, axis=-1)
+
+    def pixel_loss(self, x, labels):
+        weighted = x if self.class_weights is None else self.class_weights * x
+        normaliser = ops.logsumexp(x, axis=-1)
+        mass = labels.mass(self.class_weights)
+        return mass * normaliser - labels.pick(weighted)
+
+    def gradient(self, x, p, labels, scale, cotangent):
+        pixel = region = None
+        if scale is not None:
+            truth = labels.dense()
+            if self.class_weights is not None:
+                truth = self.class_weights * truth
+            mass = labels.mass(self.class_weights)[..., None]
+            pixel = scale * (mass * p - truth)
+        if cotangent is not None:
+            mean = ops.sum(p * cotangent, axis=-1, keepdims=True)
+            region = p * (cotangent - mean)
+        return _add(pixel, region)
+
+
+class SigmoidProbabilities:
+    """loss = -sum_c w_c (y_c ln q_c + (1 - y_c) ln(1 - q_c)), q = clip(x)."""
+
+    def __init__(self, class_weights=None):
+        self.class_weights = class_weights
+
+    def probabilities(self, x):
+        return x
+
+    def pixel_loss(self, x, labels):
+        clipped = _clip(x)
+        truth = labels.dense()
+        loss = -truth * ops.log(clipped)
+        loss = loss - (1.0 - truth) * ops.log(1.0 - clipped)
+        if self.class_weights is not None:
+            loss = self.class_weights * loss
+        return ops.sum(loss, axis=-1)
+
+    def gradient(self, x, p, labels, scale, cotangent):
+        pixel = None
+        if scale is not None:
+            clipped = _clip(x)
+            pixel = (clipped - labels.dense()) / (clipped * (1.0 - clipped))
+            pixel = scale * _where_inside(x, pixel)
+            if self.class_weights is not None:
+                pixel = self.class_weights * pixel
+        return _add(pixel, cotangent)
+
+
+class SoftmaxProbabilities:
+    """loss = -sum_c w_c y_c ln clip(x_c / sum_k x_k), as Keras has it."""
+
+    def __init__(self, class_weights=None):
+        self.class_weights = class_weights
+
+    def probabilities(self, x):
+        return x
+
+    def pixel_loss(self, x, labels):
+        logarithms = ops.log(_clip(self._share(x)))
+        if self.class_weights is not None:
+            logarithms = self.class_weights * logarithms
+        return -labels.pick(logarithms)
+
+    def gradient(self, x, p, labels, scale, cotangent):
+        pixel = None
+        if scale is not None:
+            share = self._share(x)
+            slope = _where_inside(share, -labels.dense() / _clip(share))
+            if self.class_weights is not None:
+                slope = self.class_weights * slope
+            mean = ops.sum(slope * share, axis=-1, keepdims=True)
+            pixel = scale * (slope - mean) / ops.sum(x, -1, keepdims=True)
+        return _add(pixel, cotangent)
+
+    def _share(self, x):
+        return x / ops.sum(x, axis=-1, keepdims=True)
+
+
+def read_predictions(activation, from_logits, class_weights):
+    """The reading for an activation; `class_weights` (C,) or None."""
+    reading = {
+        ("sigmoid", True): SigmoidLogits,
+        ("softmax", True): SoftmaxLogits,
+        ("sigmoid", False): SigmoidProbabilities,
+        ("softmax", False): SoftmaxProbabilities,
+    }[activation, from_logits]
+    return reading(class_weights)
+
+
+def _add(pixel, region):
+    if pixel is None:
+        return region
+    return pixel if region is None else pixel + region
+
+
+def _clip(p):
+    margin = keras.config.epsilon()
+    return ops.clip(p, margin, 1.0 - margin)
+
+
+def _where_inside(p, slope):
+    """`slope` where the clip is the identity, 0 elsewhere."""
+    margin = keras.config.epsilon()
+    inside = ops.logical_and(p >= margin, p <= 1.0 - margin)
+    return ops.where(inside, slope, ops.zeros_like(slope))
