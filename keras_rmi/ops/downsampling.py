@@ -122,7 +122,7 @@ class WindowDownsampling:
             count = WindowDownsampling(self.pool_size)(hit, start == 0, last)
             begin, end = self._windows(start, stop)
             count = ops.maximum(count * np.prod(self.pool_size), 1.0)
-            share = cotangent[:, begin:end] / count[:, : None]
+            share = cotangent[:, begin : None if last else end] / count
             return hit * self._repeat(share, start, stop, size, begin)
 
         return rows

@@ -1,7 +1,5 @@
 """Square regions of a map, and the coordinates in which they decorrelate."""
 
-import math
-
 import numpy as np
 from keras import ops
 
@@ -29,70 +27,63 @@ def shift(x, offset, length, axis):
     return x[tuple(index)]
 
 
-def dct_matrix(size):
-    """Orthonormal DCT-II basis as rows, (size, size) nested floats."""
-    i = np.arange(size)
-    basis = np.cos(np.pi / size * np.outer(i, i + 0.5))
-    basis *= math.sqrt(2.0 / size)
-    basis[0] /= math.sqrt(2.0)
-    return basis.tolist()
+def binomial_coefficients(planes, radius):
+    """Coordinates of every region: (..., h, w) -> (..., R*R, h', w').
 
-
-def decorrelate(planes, radius):
-    """DCT of every region: (..., h, w) -> (..., R*R, h-R+1, w-R+1).
-
-    Separable: R-tap filters along the rows, then along the columns. Smooth
-    content goes into the first coefficient; what is left is small and is
-    computed as small numbers, not as differences of large ones.
+    `h' = h - R + 1`, `w' = w - R + 1`. Coordinate (a, b) of a region is its
+    correlation with the coefficients of (1 + z)^(R-1-a) (1 - z)^a along the
+    rows and the same with b along the columns: a sum of neighbours, smooth
+    content, for a = b = 0, and differences of order a + b otherwise. They
+    come from sums and differences of neighbours alone, so what is small is
+    computed as a small number.
     """
-    coefficients = [
-        _filter(along_rows, taps, axis=-1)
-        for along_rows in _filter_bank(planes, radius[0], axis=-2)
-        for taps in dct_matrix(radius[1])
-    ]
-    return ops.stack(coefficients, axis=-3)
+    rows = _cascade(planes, radius[0], axis=-2)
+    maps = [m for row in rows for m in _cascade(row, radius[1], axis=-1)]
+    return ops.stack(maps, axis=-3)
 
 
-def decorrelate_transposed(coefficients, radius):
-    """Adjoint of `decorrelate`: (..., R*R, h', w') -> (..., h'+R-1, w'+R-1)."""
-    rows, columns = radius
-    along_rows = [
-        _scatter_bank(
-            [coefficients[..., a * columns + b, :, :] for b in range(columns)],
-            columns,
-            axis=-1,
-        )
-        for a in range(rows)
-    ]
-    return _scatter_bank(along_rows, rows, axis=-2)
-
-
-def _filter_bank(x, size, axis):
-    return [_filter(x, taps, axis) for taps in dct_matrix(size)]
-
-
-def _filter(x, taps, axis):
-    """Correlation of `x` with `taps` along `axis`, valid part only."""
+def _cascade(x, size, axis):
+    """The `size` binomial filters of `x` along `axis`."""
     axis = axis + len(x.shape)
-    return sum(
-        tap * shift(x, offset, len(taps), axis)
-        for offset, tap in enumerate(taps)
-        if abs(tap) > 1e-12
+    filtered = [x]
+    for _ in range(size - 1):
+        pairs = [(shift(f, 0, 2, axis), shift(f, 1, 2, axis)) for f in filtered]
+        filtered = [here + after for here, after in pairs]
+        here, after = pairs[-1]
+        filtered.append(here - after)
+    return filtered
+
+
+def binomial_matrix(radius):
+    """T with `binomial_coefficients = T region_vector`, (R*R, R*R) NumPy.
+
+    `ln |det T| = d ln(2) (R_rows + R_columns - 2) / 2`. T is no rotation, but
+    close to one: with rows scaled to unit length, T T' has a condition number
+    of 4 for R = 3 and 24 for R = 5.
+    """
+    rows, columns = (
+        np.stack(_cascade(np.eye(size)[None], size, axis=-1))[:, 0, :, 0]
+        for size in radius
     )
+    return np.kron(rows, columns).astype("float32")
 
 
-def _scatter_bank(planes, size, axis):
-    """Adjoint of `_filter_bank` along `axis`."""
-    axis = axis + len(planes[0].shape)
+def overlap_add(vectors, radius):
+    """Adjoint of taking regions: (..., R*R, h', w') -> (..., h, w)."""
+    rows, columns = radius
+    shape = ops.shape(vectors)
+    vectors = ops.reshape(vectors, (*shape[:-3], rows, columns, *shape[-2:]))
+    vectors = _add_shifted(vectors, columns, axis=-3, along=-1)
+    return _add_shifted(vectors, rows, axis=-3, along=-2)
+
+
+def _add_shifted(x, size, axis, along):
+    """Sums the entries of `axis`, entry k moved by k along `along`."""
     total = None
-    for offset, taps in enumerate(zip(*dct_matrix(size))):
-        mixed = sum(
-            tap * plane
-            for tap, plane in zip(taps, planes)
-            if abs(tap) > 1e-12
-        )
-        padding = [(0, 0)] * len(mixed.shape)
-        padding[axis] = (offset, size - 1 - offset)
-        placed = ops.pad(mixed, padding) if size > 1 else mixed
-        total = placed if total is None else total + placed
+    for k in range(size):
+        part = x[(..., k, *[slice(None)] * (-axis - 1))]
+        padding = [(0, 0)] * len(part.shape)
+        padding[along] = (k, size - 1 - k)
+        part = ops.pad(part, padding) if size > 1 else part
+        total = part if total is None else total + part
     return total

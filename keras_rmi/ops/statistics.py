@@ -5,20 +5,22 @@ A plane is the down-sampled map of one class of one image. With `n` regions of
 
     labels Y, probabilities P          (planes, h, w)
     residual E = Y - t P               (planes, h, w)   t: one number a plane
-    coordinates Z = [DCT(P); DCT(E)]   (2d, n)          one plane at a time
+    coordinates Z = [T P; T E]         (2d, n)          one plane at a time
     joint matrix J                     (planes, 2d, 2d)
     Cholesky factor L of J             (planes, 2d, 2d)
     value  sum_{i>d} log L_ii / d      (planes,)
 
-where J = Z Z' + a [[I, -t I], [-t I, (1 + t^2) I]] with centred rows of Z.
-Both changes of variables have determinant one, so the value is that of the
-textbook form 1/(2d) log det(M + a I), M = S_YY - S_YP (S_PP + a I)^-1 S_PY,
-but nothing large is ever subtracted from something large: the residual takes
-out what P explains of Y, the DCT takes out what neighbours have in common.
+where J = Z Z' + a [[G, -t G], [-t G, (1 + t^2) G]] with centred rows of Z,
+G = T T', and T the binomial filters of `regions`. Both changes of variables
+have a determinant that is known, so the value is that of the textbook form
+1/(2d) log det(M + a I), M = S_YY - S_YP (S_PP + a I)^-1 S_PY, but nothing
+large is subtracted from something large: the residual takes out what P
+explains of Y, the filters what neighbouring pixels have in common.
 
 The gradient is a product of the same small matrices: with K the last d rows
 of L^-1, the cotangent of Z is K'K Z / d. So Z, which is 2d times as large as
-the planes, is made again instead of being kept.
+the planes, is made again instead of being kept, and T' is applied to K'K, so
+that one product gives the cotangents of the region vectors themselves.
 """
 
 import math
@@ -26,7 +28,11 @@ import math
 from keras import ops
 
 from keras_rmi import _backend
-from keras_rmi.ops.regions import decorrelate, decorrelate_transposed
+from keras_rmi.ops.regions import (
+    binomial_coefficients,
+    binomial_matrix,
+    overlap_add,
+)
 
 
 def region_statistics(labels, probabilities, radius, epsilon):
@@ -37,14 +43,22 @@ def region_statistics(labels, probabilities, radius, epsilon):
     probabilities and, if wanted, the labels.
     """
     dimension = radius[0] * radius[1]
+    basis = ops.convert_to_tensor(binomial_matrix(radius))
+    metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
     size = _coordinate_bytes(probabilities, dimension)
 
     def joint(planes):
         z, t = _coordinates(*planes, radius, epsilon)
-        return _backend.matmul(z, ops.swapaxes(z, -1, -2)), t
+        count = ops.cast(ops.shape(z)[-1], "float32")
+        mean = ops.sum(z, axis=-1, keepdims=True) / count
+        # The planes are centred, so the means are small: nothing cancels.
+        scatter = _backend.matmul(z, ops.swapaxes(z, -1, -2))
+        return scatter - count * mean * ops.swapaxes(mean, -1, -2), mean, t
 
-    scatter, t = _backend.map_planes(joint, (labels, probabilities), size)
-    matrix = scatter + epsilon * _prior(t, dimension)
+    scatter, mean, t = _backend.map_planes(
+        joint, (labels, probabilities), size
+    )
+    matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
     # NaN from the network must come out as NaN: a factorisation of NaN
     # raises on some backends.
@@ -52,7 +66,8 @@ def region_statistics(labels, probabilities, radius, epsilon):
         ops.where(finite, matrix, ops.eye(2 * dimension, dtype="float32"))
     )
     diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
-    value = ops.mean(ops.log(diagonal), axis=-1) - 0.5 * math.log(epsilon)
+    offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
+    value = ops.mean(ops.log(diagonal), axis=-1) - offset
     nan = ops.convert_to_tensor(float("nan"), dtype="float32")
     value = ops.where(finite[..., 0, 0], value, nan)
 
@@ -62,41 +77,47 @@ def region_statistics(labels, probabilities, radius, epsilon):
         )
         whitening = ops.solve_triangular(factor, identity, lower=True)
         whitening = ops.where(finite, whitening[..., dimension:, :], nan)
-        metric = (
-            _backend.matmul(ops.swapaxes(whitening, -1, -2), whitening)
+        # Cotangents of the vectors of P and E: (planes, d, 2d) each.
+        to_probabilities, to_residual = (
+            _backend.matmul(
+                ops.swapaxes(_backend.matmul(block, basis), -1, -2), whitening
+            )
             / dimension
+            for block in (
+                whitening[..., :dimension],
+                whitening[..., dimension:],
+            )
         )
-        to_labels = metric[..., dimension:, :]
-        to_probabilities = (
-            metric[..., :dimension, :] - t[..., None, None] * to_labels
-        )
+        matrices = [to_probabilities - t[..., None, None] * to_residual]
+        if of_labels:
+            matrices.append(to_residual)
 
-        def pull_back(planes):
-            labels, probabilities, *matrices = planes
+        def pull_back(arrays):
+            labels, probabilities, mean, *matrices = arrays
             z, _ = _coordinates(labels, probabilities, radius, epsilon)
-            grid = ops.shape(probabilities)
-            rows, columns = grid[-2] - radius[0] + 1, grid[-1] - radius[1] + 1
+            *leading, height, width = ops.shape(probabilities)
+            grid = (height - radius[0] + 1, width - radius[1] + 1)
             return tuple(
-                decorrelate_transposed(
+                overlap_add(
                     ops.reshape(
-                        _backend.matmul(matrix, z),
-                        (*grid[:-2], dimension, rows, columns),
+                        _backend.matmul(matrix, z)
+                        - _backend.matmul(matrix, mean),
+                        (*leading, dimension, *grid),
                     ),
                     radius,
                 )
                 for matrix in matrices
             )
 
-        matrices = (to_probabilities,) + ((to_labels,) if of_labels else ())
         return _backend.map_planes(
-            pull_back, (labels, probabilities, *matrices), size
+            pull_back, (labels, probabilities, mean, *matrices), size
         )
 
     return value, gradients
 
 
 def _coordinates(labels, probabilities, radius, epsilon):
-    """Centred Z = [DCT(P); DCT(Y - t P)], (..., 2d, n), and t, (...,)."""
+    """Z = [T P; T (Y - t P)], (..., 2d, n), and t, (...,)."""
     labels = _centred(labels)
     probabilities = _centred(probabilities)
     # The value does not depend on t: the ridge coefficient only makes the
@@ -106,23 +127,22 @@ def _coordinates(labels, probabilities, radius, epsilon):
     )
     residual = labels - t[..., None, None] * probabilities
     pair = ops.stack([probabilities, residual], axis=-3)
-    z = decorrelate(pair, radius)  # (..., 2, d, h', w')
+    z = binomial_coefficients(pair, radius)  # (..., 2, d, h', w')
     shape = ops.shape(z)
     z = ops.reshape(z, (*shape[:-4], 2 * shape[-3], shape[-2] * shape[-1]))
-    return z - ops.mean(z, axis=-1, keepdims=True), t
+    return z, t
 
 
 def _centred(planes):
     return planes - ops.mean(planes, axis=(-2, -1), keepdims=True)
 
 
-def _prior(t, dimension):
-    """[[I, -t I], [-t I, (1 + t^2) I]] for every plane."""
-    identity = ops.eye(dimension, dtype="float32")
+def _prior(t, metric):
+    """[[G, -t G], [-t G, (1 + t^2) G]] for every plane; `metric` is G."""
     t = t[..., None, None]
-    upper = ops.concatenate([identity + 0 * t, -t * identity], axis=-1)
+    upper = ops.concatenate([metric + 0.0 * t, -t * metric], axis=-1)
     lower = ops.concatenate(
-        [-t * identity, (1 + ops.square(t)) * identity], axis=-1
+        [-t * metric, (1.0 + ops.square(t)) * metric], axis=-1
     )
     return ops.concatenate([upper, lower], axis=-2)
 
