@@ -107,22 +107,21 @@ def concatenate(parts, axis):
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis)
 
 
-def assemble(parts, axis, size):
-    """Concatenates an iterable of blocks along `axis` to `size`.
+def assemble(function, blocks, axis, size):
+    """Concatenates `function(start, stop)` of all blocks along `axis`.
 
     On torch the blocks are written into the result as they are made, so that
     they never exist a second time; `keras.ops` has no write in place
     (`ops.slice_update` copies: https://keras.io/api/ops/core/).
     """
-    if _BACKEND != "torch":
-        return concatenate(list(parts), axis)
+    if _BACKEND != "torch" or len(blocks) == 1:
+        return concatenate([function(*block) for block in blocks], axis)
     import torch
 
     result, position = None, 0
-    for part in parts:
+    for block in blocks:
+        part = function(*block)
         if result is None:
-            if part.shape[axis] == size:
-                return part
             shape = list(part.shape)
             shape[axis] = size
             result = torch.empty(shape, dtype=part.dtype, device=part.device)

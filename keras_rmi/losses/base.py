@@ -26,9 +26,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __init__(self, name, reduction, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self._reduce = _Reduction(
-            name=name, reduction=reduction, dtype=dtype
-        )
+        self._reduce = _Reduction(name=name, reduction=reduction, dtype=dtype)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):

@@ -8,7 +8,8 @@ output size H // k, bilinear with aligned corners or nearest (floor).
 Maps are (N,H,W,C); H and W may be unknown, the factors may not.
 """
 
-import numpy as np
+import math
+
 from keras import ops
 
 from keras_rmi import _backend
@@ -102,9 +103,9 @@ class WindowDownsampling:
     def spread(self, cotangent, pooled, size):
         """Adjoint of `__call__` by rows: `rows(start, stop, values)`.
 
-        `cotangent` and `pooled` are (N,h,w,C); `values` the pooled map's
-        origin in these rows. A maximum that is reached several times shares
-        its cotangent evenly.
+        `cotangent` and `pooled` are (N,h,w,C), `values()` is what was pooled
+        in these rows. A maximum that is reached several times shares its
+        cotangent evenly.
         """
         if self.pool_size == (1, 1):
             return lambda start, stop, values: cotangent[:, start:stop]
@@ -117,11 +118,11 @@ class WindowDownsampling:
 
         def rows(start, stop, values):
             peak = self._repeat(pooled, start, stop, size)
-            hit = ops.cast(ops.equal(values, peak), "float32")
+            hit = ops.cast(ops.equal(values(), peak), "float32")
             last = stop is None or stop == size[0]
-            count = WindowDownsampling(self.pool_size)(hit, start == 0, last)
             begin, end = self._windows(start, stop)
-            count = ops.maximum(count * np.prod(self.pool_size), 1.0)
+            hits = WindowDownsampling(self.pool_size)(hit, start == 0, last)
+            count = ops.maximum(hits * math.prod(self.pool_size), 1.0)
             share = cotangent[:, begin : None if last else end] / count
             return hit * self._repeat(share, start, stop, size, begin)
 

@@ -5,9 +5,13 @@ class is ignored, where its class id is outside of 0..C-1, where dense labels
 are all zero while `ignore_class` is set, and where its weight is zero.
 """
 
+import keras
 from keras import ops
 
 from keras_rmi._validation import compatible, message
+
+# Cast before comparison: some cannot hold C, and `bool` has no order.
+_SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
 
 
 class SparseLabels:
@@ -39,9 +43,7 @@ class SparseLabels:
     def dense(self):
         """One-hot map (N,H,W,C), zero where void."""
         classes = ops.arange(self.num_classes, dtype="int32")
-        return ops.cast(
-            ops.equal(self.ids[..., None], classes), "float32"
-        )
+        return ops.cast(ops.equal(self.ids[..., None], classes), "float32")
 
     def pick(self, values):
         """sum_c y_c values_c (N,H,W), arbitrary where void."""
@@ -103,7 +105,7 @@ def read_labels(y_true, shape, axis, ignored, pixel_weight=None):
         labels = ops.stop_gradient(ops.cast(y_true, "float32"))
         valid = _valid_rows(labels, ignored)
         return _dense(labels, valid, pixel_weight)
-    if "bool" in str(y_true.dtype):
+    if keras.backend.standardize_dtype(y_true.dtype) in _SMALL_DTYPES:
         y_true = ops.cast(y_true, "int32")
     if num_classes == 1:
         valid = ops.logical_and(y_true >= 0, y_true <= 1)

@@ -95,9 +95,7 @@ def region_mutual_information(labels, probabilities, radius=3, epsilon=5e-4):
             to_probabilities, to_labels = gradients(of_labels=True)
             both = ops.stack([to_labels, to_probabilities])
             weight = ops.reshape(scale * upstream, (n * channels, 1, 1))
-            both = ops.reshape(
-                both * weight, (2, n, channels, height, width)
-            )
+            both = ops.reshape(both * weight, (2, n, channels, height, width))
             return ops.transpose(both, (0, 1, 3, 4, 2))
 
         return ops.reshape(value, (n, channels)), gradient

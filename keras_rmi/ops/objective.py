@@ -149,22 +149,21 @@ class _Objective:
         if scale is not None:
             scale = (scale * upstream)[:, None, None]
 
-        def blocks():
-            for start, stop in self._row_blocks(x):
-                block, labels = self._block(x, start, stop)
-                p = self.reading.probabilities(block)
-                pixel = cotangent = None
-                if scale is not None:
-                    pixel = (scale * labels.weight)[..., None]
-                if spread is not None:
-                    cotangent = spread(start, stop, self._offset(p, labels))
-                    cotangent = cotangent * labels.valid[..., None]
-                gradient = self.reading.gradient(
-                    block, p, labels, pixel, cotangent
-                )
-                yield ops.cast(gradient, x.dtype)
+        def rows(start, stop):
+            block, labels = self._block(x, start, stop)
+            p = self.reading.probabilities(block)
+            pixel = cotangent = None
+            if scale is not None:
+                pixel = ops.expand_dims(scale * labels.weight, axis=-1)
+            if spread is not None:
+                cotangent = spread(start, stop, lambda: self._offset(p, labels))
+                cotangent = cotangent * labels.valid[..., None]
+            gradient = self.reading.gradient(block, p, labels, pixel, cotangent)
+            return ops.cast(gradient, x.dtype)
 
-        return _backend.assemble(blocks(), axis=1, size=x.shape[1])
+        return _backend.assemble(
+            rows, self._row_blocks(x), axis=1, size=x.shape[1]
+        )
 
     def _block(self, x, start, stop):
         """Rows of the predictions in float32, and of the labels."""

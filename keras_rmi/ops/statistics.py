@@ -55,9 +55,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
         scatter = _backend.matmul(z, ops.swapaxes(z, -1, -2))
         return scatter - count * mean * ops.swapaxes(mean, -1, -2), mean, t
 
-    scatter, mean, t = _backend.map_planes(
-        joint, (labels, probabilities), size
-    )
+    scatter, mean, t = _backend.map_planes(joint, (labels, probabilities), size)
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
     # NaN from the network must come out as NaN: a factorisation of NaN
