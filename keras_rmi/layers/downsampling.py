@@ -60,9 +60,9 @@ class AverageDownsampling2D(_Downsampling2D):
     Unlike `keras.layers.AveragePooling2D`, it pads `k // 2` zeros on both
     sides of both axes, and counts them:
 
-        out[i, j] = 1/(k k) sum_{a, b < k} in[i k + a - k // 2, j k + b - k // 2]
+        out[i, j] = 1/(k k) sum_{a, b < k} in[i k + a - p, j k + b - p]
 
-    with `k` the factor and `in` zero outside of the map. Windows that do not
+    with `k` the factor, `p = k // 2`, and `in` zero outside of the map. Windows that do not
     fit are dropped: `(H + 2 (k // 2) - k) // k + 1` rows remain.
 
     Args:
