@@ -62,8 +62,8 @@ class AverageDownsampling2D(_Downsampling2D):
 
         out[i, j] = 1/(k k) sum_{a, b < k} in[i k + a - p, j k + b - p]
 
-    with `k` the factor, `p = k // 2`, and `in` zero outside of the map. Windows that do not
-    fit are dropped: `(H + 2 (k // 2) - k) // k + 1` rows remain.
+    with `k` the factor, `p = k // 2`, and `in` zero outside of the map.
+    Windows that do not fit are dropped: `(H + 2 p - k) // k + 1` rows remain.
 
     Args:
         pool_size: Factor `k`, an integer >= 1 or a pair (rows, columns).
