@@ -29,27 +29,19 @@ def check_integer(argument, value, minimum=None):
 
 def check_pair(argument, value):
     """An integer >= 1, or a pair (rows, columns) of them, as a pair."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(
-                message(
-                    argument,
-                    "an integer >= 1 or a pair (rows, columns) of them",
-                    value,
-                )
-            )
-        rows, columns = value
-    else:
-        rows = columns = value
-    return (
-        check_integer(argument, rows, minimum=1),
-        check_integer(argument, columns, minimum=1),
-    )
+    expected = "an integer >= 1 or a pair (rows, columns) of them"
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(message(argument, expected, value))
+    try:
+        return tuple(check_integer(argument, s, minimum=1) for s in sides)
+    except (TypeError, ValueError) as error:
+        raise type(error)(message(argument, expected, value)) from None
 
 
 def check_choice(argument, value, choices):
     """One of the listed options."""
-    if not any(value is c or value == c for c in choices):
+    if not isinstance(value, (str, type(None))) or value not in choices:
         raise ValueError(
             message(
                 argument,
@@ -106,6 +98,8 @@ def check_class_weights(value):
         return None
     expected = "None or a sequence of finite numbers >= 0, one per class"
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
+        raise TypeError(message("class_weights", expected, value))
+    if any(isinstance(weight, (str, bytes)) for weight in value):
         raise TypeError(message("class_weights", expected, value))
     try:
         weights = [float(weight) for weight in value]

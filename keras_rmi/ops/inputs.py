@@ -2,15 +2,18 @@
 
 from keras import ops
 
-from keras_rmi._validation import message
+from keras_rmi._validation import check_integer, message
 
 
 def read_axis(axis):
     """Channel axis of four: 1 for channels first, -1 for channels last."""
-    if isinstance(axis, bool) or axis not in (-1, 3, 1, -3):
-        raise ValueError(
-            message("axis", "-1 (channels last) or 1 (channels first)", axis)
-        )
+    expected = "-1 (channels last) or 1 (channels first)"
+    try:
+        known = check_integer("axis", axis) in (-1, 3, 1, -3)
+    except TypeError:
+        raise TypeError(message("axis", expected, axis)) from None
+    if not known:
+        raise ValueError(message("axis", expected, axis))
     return 1 if axis in (1, -3) else -1
 
 
