@@ -1,0 +1,181 @@
+"""The losses that the contract runs over: a new loss joins with one row."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+import keras_rmi
+
+VOID = 255
+SIZE = (2, 13, 11)
+
+
+def class_ids(size, num_classes):
+    """Blocks of classes (N, H, W) with a void band."""
+    count, height, width = size
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(0, num_classes, (count, height, width))
+    fine = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :height, :width]
+    fine[:, 2:4, 1:7] = VOID
+    return fine.astype("int32")
+
+
+def mask(size, num_classes):
+    """A {0, 1} mask with a void band."""
+    return class_ids(size, 2)
+
+
+def one_hot(size, num_classes):
+    """The class ids as (N, H, W, C), zero rows where void."""
+    ids = class_ids(size, num_classes)[..., None]
+    return (ids == np.arange(num_classes)).astype("float32")
+
+
+def logits(size, num_classes):
+    """Numbers that bfloat16 and float16 hold exactly."""
+    rng = np.random.default_rng(2)
+    values = 2 * rng.standard_normal((*size, num_classes))
+    return (np.round(values * 8) / 8).astype("float32")
+
+
+def probabilities(size, num_classes):
+    """Likewise, and not 0 or 1."""
+    rng = np.random.default_rng(2)
+    values = rng.integers(1, 256, (*size, num_classes))
+    return (values / 256).astype("float32")
+
+
+# (argument, axes of `y_true`, axes of `y_pred`, axes of `sample_weight`).
+# A letter is the size of that axis; "+" after it makes it one too many.
+WRONG_SHAPES = (
+    ("y_pred", "NHW", "NHW", None),
+    ("y_pred", "NHW", "NHWC1", None),
+    ("y_true", "NH", "NHWC", None),
+    ("y_true", "NHW11", "NHWC", None),
+    ("y_true", "N+HW", "NHWC", None),
+    ("y_true", "NH+W", "NHWC", None),
+    ("y_true", "NHW+", "NHWC", None),
+    ("y_true", "NWH", "NHWC", None),
+    ("y_true", "1HW", "NHWC", None),
+    ("y_true", "NHWC+", "NHWC", None),
+    ("y_true", "NH+WC", "NHWC", None),
+    ("sample_weight", "NHW", "NHWC", "N+"),
+    ("sample_weight", "NHW", "NHWC", "1"),
+    ("sample_weight", "NHW", "NHWC", "H"),
+    ("sample_weight", "NHW", "NHWC", "11"),
+    ("sample_weight", "NHW", "NHWC", "NH"),
+    ("sample_weight", "NHW", "NHWC", "HW"),
+    ("sample_weight", "NHW", "NHWC", "NHW+"),
+    ("sample_weight", "NHW", "NHWC", "NWH"),
+    ("sample_weight", "NHW", "NHWC", "1HW"),
+    ("sample_weight", "NHW", "NHWC", "NH1"),
+    ("sample_weight", "NHW", "NHWC", "NHW1+"),
+    ("sample_weight", "NHW", "NHWC", "NHWC+"),
+    ("sample_weight", "NHW", "NHWC", "NHW11"),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A loss with its options, and what it is called with.
+
+    `labels` and `predictions` take a size (N, H, W) and the number of classes
+    and give maps with the channels last. Tests that are slow and do not
+    depend on the options run for the `main` case of a loss only.
+    """
+
+    name: str
+    options: dict
+    loss: type = keras_rmi.RMILoss
+    labels: Callable = class_ids
+    predictions: Callable = logits
+    num_classes: int = 3
+    main: bool = False
+    # Whether nothing but a maximum over windows sees the predictions.
+    hides_nan: bool = False
+    wrong_shapes: tuple = WRONG_SHAPES
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def axis(self):
+        return self.options.get("axis", -1)
+
+    @property
+    def dense(self):
+        return self.labels is one_hot
+
+    def build(self, **changes):
+        return self.loss(**{"reduction": None, **self.options, **changes})
+
+    def inputs(self, size=SIZE, axis=None):
+        """`y_true` and `y_pred` for the axis of the case, or another."""
+        y_true = self.labels(size, self.num_classes)
+        y_pred = self.predictions(size, self.num_classes)
+        axis = self.axis if axis is None else axis
+        return self.move(y_true, axis), self.move(y_pred, axis)
+
+    def move(self, x, axis):
+        """A map with the channels last, for `axis`."""
+        if axis != 1 or x.ndim != 4:
+            return x
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+    def void(self, y_true, where):
+        """Labels that are void too where the mask (N, H, W) says so."""
+        if self.dense:
+            where = np.expand_dims(where, self.axis)
+        return np.where(where, 0 if self.dense else VOID, y_true)
+
+
+def small(**options):
+    """Options of the RMI loss that compile fast."""
+    return {
+        "from_logits": True,
+        "ignore_class": VOID,
+        "radius": (1, 2),
+        "pool_size": 2,
+        **options,
+    }
+
+
+CASES = (
+    Case("rmi", small(radius=2), main=True),
+    Case("rmi softmax, no pooling", small(activation="softmax", pooling=None)),
+    Case(
+        "rmi one-hot",
+        small(class_weights=[1.0, 0.25, 2.0]),
+        labels=one_hot,
+    ),
+    Case(
+        "rmi one channel",
+        small(pool_size=(2, 3)),
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "rmi interpolate, channels first",
+        small(pooling="interpolate", axis=1),
+    ),
+    Case(
+        "rmi probabilities",
+        small(from_logits=False),
+        predictions=probabilities,
+    ),
+    Case(
+        "rmi softmax probabilities",
+        small(from_logits=False, activation="softmax", rmi_weight=0.25),
+        predictions=probabilities,
+    ),
+    Case("rmi pixel term alone", small(rmi_weight=0.0)),
+    Case(
+        "rmi region term alone, max",
+        small(rmi_weight=1.0, pooling="max", ignore_class=(7, VOID)),
+        hides_nan=True,
+    ),
+)
+MAIN_CASES = tuple(case for case in CASES if case.main)
+# One case for each form of labels of a loss.
+FORM_CASES = tuple({(c.loss, c.labels): c for c in reversed(CASES)}.values())

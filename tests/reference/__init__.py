@@ -1,0 +1,1 @@
+"""Float64 NumPy twins, written from the papers; they import no backend."""

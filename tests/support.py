@@ -1,0 +1,248 @@
+"""Tolerances and helpers; with conftest.py the one place to name a backend."""
+
+import contextlib
+import functools
+import pathlib
+import types
+
+import keras
+import numpy as np
+
+BACKEND = keras.backend.backend()
+MODES = {
+    "tensorflow": ("eager", "graph", "compiled"),
+    "jax": ("eager", "compiled"),
+    "torch": ("eager",),
+}[BACKEND]
+# How users run it; op by op, JAX compiles every single operation.
+DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
+
+# Against the recorded figures.
+RECORDED_VALUE = 1e-5
+RECORDED_DIRECTION = 1e-6
+RECORDED_NORM = 1e-4
+# Against float64 where float32 implementations break.
+HARD_VALUE = 1e-3
+HARD_DIRECTION = 1e-4
+HARD_NORM = 1e-2
+# A gradient that is zero, against that of an ordinary prediction.
+NEGLIGIBLE = 1e-5
+# Against float64 on ordinary inputs; between two forms of one input.
+VALUE = 1e-5
+DIRECTION = 1e-6
+NORM = 1e-4
+SAME = 1e-5
+# Relative rounding of a half precision number, stored once.
+HALF = {"float16": 2.0**-10, "bfloat16": 2.0**-8}
+
+RECORDED = pathlib.Path(__file__).parent / "recorded"
+RECORDED_CASES = tuple(sorted(path.stem for path in RECORDED.glob("*.npz")))
+
+
+@functools.cache
+def load_recorded(name):
+    """A recorded case as labels, logits, options and expected results."""
+    with np.load(RECORDED / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    pooling = str(arrays["pooling"])
+    ignored = int(arrays["ignore_class"])
+    options = {
+        "radius": int(arrays["radius"]),
+        "pooling": None if pooling == "None" else pooling,
+        "pool_size": int(arrays["pool_size"]),
+        "ignore_class": None if ignored == -1 else ignored,
+    }
+    return types.SimpleNamespace(
+        labels=arrays["labels"],
+        logits=arrays["logits"],
+        options=options,
+        rmi_value=arrays["rmi_per_image"],
+        rmi_gradient=arrays["rmi_grad"],
+        pixel_value=arrays["bce_per_image"],
+        pixel_gradient=arrays["bce_grad"],
+    )
+
+
+def to_numpy(x):
+    if BACKEND == "torch":
+        # Not the one of Keras: NumPy 2 deprecates how it calls torch.
+        # https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/core.py
+        return x.detach().cpu().float().numpy()
+    return np.asarray(keras.ops.convert_to_numpy(x))
+
+
+def value_and_gradient(function, x, mode=DEFAULT_MODE, traced_shape=None):
+    """The value of `function` at `x` and the gradient of the value's sum.
+
+    `traced_shape` is the static shape seen by the TensorFlow modes, with
+    None for sizes that are known only when the graph runs.
+    """
+    assert mode in MODES, f"{BACKEND} has no mode {mode!r}"
+    differentiate = globals()[f"_differentiate_{BACKEND}"]
+    value, gradient = differentiate(function, x, mode, traced_shape)
+    return to_numpy(value), to_numpy(gradient)
+
+
+def _differentiate_tensorflow(function, x, mode, traced_shape):
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    signature = tf.TensorSpec(traced_shape or x.shape, x.dtype)
+    return _tensorflow_gradient(function, mode, signature)(x)
+
+
+# Cached, so that one function compiles once for all its inputs.
+@functools.lru_cache(maxsize=4)
+def _tensorflow_gradient(function, mode, signature):
+    import tensorflow as tf
+
+    def both(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+            total = tf.reduce_sum(value)
+        return value, tape.gradient(
+            total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+    if mode == "eager":
+        return both
+    return tf.function(
+        both,
+        input_signature=[signature],
+        jit_compile=mode == "compiled",
+        autograph=False,
+    )
+
+
+def _differentiate_jax(function, x, mode, traced_shape):
+    import jax
+
+    (_, value), gradient = _jax_gradient(function, mode)(jax.numpy.asarray(x))
+    return value, gradient
+
+
+@functools.lru_cache(maxsize=4)
+def _jax_gradient(function, mode):
+    import jax
+
+    def total(x):
+        value = function(x)
+        return value.sum(), value
+
+    both = jax.value_and_grad(total, has_aux=True)
+    return jax.jit(both) if mode == "compiled" else both
+
+
+def _differentiate_torch(function, x, mode, traced_shape):
+    x = keras.ops.convert_to_tensor(x).detach().clone().requires_grad_()
+    value = function(x)
+    if value.requires_grad:
+        value.sum().backward()
+    gradient = keras.ops.zeros_like(x) if x.grad is None else x.grad
+    return value, gradient
+
+
+def use_full_precision():
+    """No reduced-precision matrix products anywhere in the tests."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif BACKEND == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    elif BACKEND == "torch":
+        import torch
+
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+
+
+@contextlib.contextmanager
+def reduced_matrix_precision():
+    """The fast matrix products that a user may have switched on."""
+    try:
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.experimental.enable_tensor_float_32_execution(True)
+        elif BACKEND == "jax":
+            import jax
+
+            jax.config.update("jax_default_matmul_precision", "bfloat16")
+        elif BACKEND == "torch":
+            import torch
+
+            torch.set_float32_matmul_precision("medium")
+            torch.backends.cudnn.allow_tf32 = True
+        yield
+    finally:
+        use_full_precision()
+
+
+def relative_error(actual, expected):
+    """Largest error, relative to max(1, |expected|)."""
+    (actual, expected) = (np.asarray(actual), np.asarray(expected))
+    scale = np.maximum(1.0, np.abs(expected))
+    return float(np.max(np.abs(actual - expected) / scale))
+
+
+def one_minus_cosine(actual, expected):
+    actual = np.asarray(actual, "float64").ravel()
+    expected = np.asarray(expected, "float64").ravel()
+    # Half the squared distance of the unit vectors: 1 - cos itself would
+    # lose half of the digits.
+    assert actual.any(), "no gradient"
+    difference = actual / np.linalg.norm(actual)
+    difference = difference - expected / np.linalg.norm(expected)
+    return float(0.5 * np.dot(difference, difference))
+
+
+def norm_ratio(actual, expected):
+    actual = np.linalg.norm(np.asarray(actual, "float64"))
+    return float(actual / np.linalg.norm(np.asarray(expected, "float64")))
+
+
+def assert_finite(*arrays):
+    for array in arrays:
+        assert np.all(np.isfinite(array)), "NaN or infinity"
+
+
+def assert_value(actual, expected, tolerance=VALUE):
+    assert np.shape(actual) == np.shape(expected)
+    error = relative_error(actual, expected)
+    assert error <= tolerance, f"value is off by {error:.3g}"
+
+
+def assert_direction(actual, expected, tolerance=DIRECTION):
+    assert np.shape(actual) == np.shape(expected)
+    angle = one_minus_cosine(actual, expected)
+    assert angle <= tolerance, f"1 - cosine of the gradient is {angle:.3g}"
+
+
+def assert_norm(actual, expected, tolerance=NORM):
+    error = abs(norm_ratio(actual, expected) - 1.0)
+    assert error <= tolerance, f"gradient norm is off by {error:.3g}"
+
+
+def assert_gradient(actual, expected):
+    assert_finite(actual)
+    assert_direction(actual, expected)
+    assert_norm(actual, expected)
+
+
+def central_difference(function, x, step=1e-6, count=40, seed=0):
+    """Slopes of a scalar float64 `function` at `count` random entries."""
+    rng = np.random.default_rng(seed)
+    count = min(count, x.size)
+    chosen = rng.choice(x.size, size=count, replace=False)
+    positions = np.unravel_index(chosen, x.shape)
+    slopes = []
+    for position in zip(*positions, strict=True):
+        (above, below) = (x.astype("float64"), x.astype("float64"))
+        above[position] += step
+        below[position] -= step
+        slopes.append((function(above) - function(below)) / (2 * step))
+    return positions, np.array(slopes)

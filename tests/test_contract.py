@@ -1,0 +1,378 @@
+"""What every loss of the table promises, whatever it computes."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from cases import CASES, FORM_CASES, MAIN_CASES, SIZE, VOID
+from support import (
+    BACKEND,
+    DEFAULT_MODE,
+    MODES,
+    SAME,
+    assert_finite,
+    assert_value,
+    to_numpy,
+    value_and_gradient,
+)
+
+# Every case as users run it and compiled; the other modes for one per loss.
+RUNS = [
+    pytest.param(case, mode, id=f"{case}-{mode}")
+    for case in CASES
+    for mode in MODES
+    if case.main or mode in (DEFAULT_MODE, "compiled")
+]
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+every_form = pytest.mark.parametrize("case", FORM_CASES, ids=str)
+main_cases = pytest.mark.parametrize("case", MAIN_CASES, ids=str)
+
+
+@functools.cache
+def measure(case, mode=DEFAULT_MODE):
+    """Values and gradient of a case for its own inputs."""
+    loss = case.build()
+    y_true, y_pred = case.inputs()
+    return value_and_gradient(lambda x: loss(y_true, x), y_pred, mode)
+
+
+def evaluate(function, x):
+    """The value alone, which compiles faster."""
+    return value_and_gradient(lambda x: function(ops.stop_gradient(x)), x)[0]
+
+
+def assert_same(actual, expected):
+    """Values and gradients that differ by rounding only."""
+    assert_value(actual[0], expected[0], SAME)
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("case", "mode"), RUNS)
+def test_one_finite_float32_value_per_image(case, mode):
+    value, gradient = measure(case, mode)
+    assert value.shape == SIZE[:1]
+    assert value.dtype == "float32"
+    assert_finite(value)
+    assert np.all(value > 0)
+    assert np.ptp(value) > 0
+
+
+@pytest.mark.parametrize(("case", "mode"), RUNS)
+def test_gradient_is_finite_and_reaches_every_image(case, mode):
+    _, gradient = measure(case, mode)
+    assert_finite(gradient)
+    assert np.all(np.abs(gradient).max(axis=(1, 2, 3)) > 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("case", "mode"), [run for run in RUNS if run.values[1] != DEFAULT_MODE]
+)
+def test_all_modes_agree(case, mode):
+    assert_same(measure(case, mode), measure(case))
+
+
+@every_form
+def test_an_image_of_a_batch_has_the_value_of_the_image_alone(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    alone = evaluate(lambda x: loss(y_true[1:], x), y_pred[1:])
+    assert alone.shape == (1,)
+    assert_value(alone, measure(case)[0][1:], SAME)
+
+
+@main_cases
+def test_an_image_of_a_batch_has_the_gradient_of_the_image_alone(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    alone = value_and_gradient(lambda x: loss(y_true[1:], x), y_pred[1:])
+    assert_same(alone, tuple(part[1:] for part in measure(case)))
+
+
+@every_case
+def test_void_has_no_value_and_no_gradient(case):
+    y_true, y_pred = case.inputs()
+    where = np.zeros(SIZE, bool)
+    where[0] = True
+    y_true = case.void(y_true, where)
+    loss = case.build()
+    value, gradient = value_and_gradient(lambda x: loss(y_true, x), y_pred)
+    assert_finite(value, gradient)
+    assert abs(value[0]) <= SAME
+    assert not gradient[0].any()
+    assert_same(
+        (value[1:], gradient[1:]), tuple(part[1:] for part in measure(case))
+    )
+
+
+@main_cases
+def test_a_batch_without_valid_pixel_is_no_accident(case, mode):
+    y_true, y_pred = case.inputs()
+    y_true = case.void(y_true, np.ones(SIZE, bool))
+    loss = case.build(reduction="sum_over_batch_size")
+    value, gradient = value_and_gradient(
+        lambda x: loss(y_true, x), y_pred, mode
+    )
+    assert_finite(value)
+    assert abs(value) <= SAME
+    assert not gradient.any()
+
+
+@every_form
+def test_channel_order_makes_no_difference(case):
+    axis = -1 if case.axis == 1 else 1
+    loss = case.build(axis=axis)
+    y_true, y_pred = case.inputs(axis=axis)
+    value, gradient = value_and_gradient(lambda x: loss(y_true, x), y_pred)
+    moved = (1, -1) if axis == 1 else (-1, 1)
+    assert_same((value, np.moveaxis(gradient, *moved)), measure(case))
+
+
+@pytest.mark.skipif(
+    "graph" not in MODES, reason=f"{BACKEND} knows every size before it runs"
+)
+@pytest.mark.parametrize(
+    ("case", "unknown"),
+    [
+        *((case, "NHW") for case in CASES),
+        *((case, unknown) for case in MAIN_CASES for unknown in ("N", "HW")),
+    ],
+    ids=str,
+)
+def test_sizes_may_be_unknown_in_a_graph(case, unknown):
+    y_true, y_pred = case.inputs()
+    axes = "NCHW" if case.axis == 1 else "NHWC"
+    shape = [
+        None if axis in unknown else size
+        for axis, size in zip(axes, y_pred.shape)
+    ]
+    loss = case.build()
+    actual = value_and_gradient(
+        lambda x: loss(y_true, x), y_pred, "graph", traced_shape=shape
+    )
+    assert_same(actual, measure(case))
+
+
+@every_form
+def test_weights_are_told_apart_by_their_rank(case):
+    size = (6, 6, 6)
+    y_true, y_pred = case.inputs(size)
+    rng = np.random.default_rng(3)
+    of_images = rng.random(6, "float32")
+    of_pixels = 0.5 + rng.random(size, "float32")
+    of_pixels[:, 4:, 3:] = 0.0
+    same_in_an_image = np.broadcast_to(of_images[:, None, None], size)
+    void = case.void(y_true, of_pixels == 0)
+    loss = case.build()
+
+    def values(x):
+        return ops.stack(
+            [
+                loss(y_true, x),
+                loss(y_true, x, of_images),
+                loss(y_true, x, of_images[:, None]),
+                loss(y_true, x, same_in_an_image),
+                loss(y_true, x, same_in_an_image[..., None]),
+                loss(y_true, x, of_pixels),
+                loss(y_true, x, of_pixels[..., None]),
+                loss(y_true, x, np.float32(of_pixels > 0)),
+                loss(void, x),
+            ]
+        )
+
+    plain, *weighted = evaluate(values, y_pred)
+    by_image, by_column, constant, constant4, by_pixel, by_pixel4 = weighted[:6]
+    assert_value(by_image, of_images * plain, SAME)
+    assert_value(by_column, of_images * plain, SAME)
+    assert_value(constant, plain, SAME)
+    assert_value(constant4, plain, SAME)
+    assert_value(by_pixel4, by_pixel, SAME)
+    assert_value(weighted[6], weighted[7], SAME)
+    assert np.all(np.abs(by_pixel - plain) > 1e-4)
+
+
+@main_cases
+def test_reductions_keep_their_meaning(case):
+    y_true, y_pred = case.inputs()
+    weights = np.array([0.5, 3.0], "float32")
+    plain = measure(case)[0]
+    means = {
+        "sum": np.sum(weights * plain),
+        "mean": np.mean(weights * plain),
+        "sum_over_batch_size": np.mean(weights * plain),
+        "mean_with_sample_weight": np.average(plain, weights=weights),
+    }
+    losses = [case.build(reduction=reduction) for reduction in means]
+    value = evaluate(
+        lambda x: ops.stack([loss(y_true, x, weights) for loss in losses]),
+        y_pred,
+    )
+    assert_value(value, np.array(list(means.values())), SAME)
+    for reduction in (None, "none"):
+        value = to_numpy(case.build(reduction=reduction)(y_true, y_pred))
+        assert_value(value, plain, SAME)
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        *((case, "bfloat16") for case in FORM_CASES),
+        *((case, "float16") for case in MAIN_CASES),
+    ],
+    ids=str,
+)
+def test_half_precision_predictions_lose_nothing(case, dtype):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    value = evaluate(lambda x: loss(y_true, ops.cast(x, dtype)), y_pred)
+    assert value.dtype == "float32"
+    assert_value(value, measure(case)[0], SAME)
+
+
+@every_form
+def test_config_makes_the_same_loss(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build(reduction="none", name="other", dtype="bfloat16")
+    config = loss.get_config()
+    again = type(loss).from_config(config)
+    assert again.get_config() == config
+    assert (again.name, again.reduction) == ("other", "none")
+    assert again.dtype == "bfloat16"
+    exact = type(loss).from_config(config | {"dtype": "float32"})
+    assert_value(
+        evaluate(lambda x: exact(y_true, x), y_pred), measure(case)[0], SAME
+    )
+
+
+@every_case
+def test_config_keeps_every_option_through_json(case):
+    loss = case.build(dtype="float16")
+    text = json.dumps(keras.saving.serialize_keras_object(loss))
+    again = keras.saving.deserialize_keras_object(json.loads(text))
+    assert type(again) is type(loss)
+    assert again.dtype == "float16"
+    for option, value in case.options.items():
+        # A pair may come back as a list.
+        assert json.dumps(getattr(again, option)) == json.dumps(value)
+
+
+@every_form
+def test_labels_and_weights_may_depend_on_the_predictions(case):
+    _, y_pred = case.inputs()
+
+    def labels(x):
+        if case.dense:
+            return ops.softmax(3 * x, axis=case.axis)
+        if case.num_classes == 1:
+            return ops.cast(x > 0, "float32")
+        return ops.argmax(x, axis=case.axis)
+
+    def weights(x):
+        return 1.0 + ops.mean(ops.sigmoid(x), axis=case.axis)
+
+    loss = case.build()
+    y_true = to_numpy(labels(ops.convert_to_tensor(y_pred)))
+    fixed = to_numpy(weights(ops.convert_to_tensor(y_pred)))
+    assert_same(
+        value_and_gradient(lambda x: loss(labels(x), x, weights(x)), y_pred),
+        value_and_gradient(lambda x: loss(y_true, x, fixed), y_pred),
+    )
+
+
+@pytest.mark.skipif(
+    DEFAULT_MODE != "compiled",
+    reason=f"{BACKEND} itself vectorises no custom gradient or no padding",
+)
+@main_cases
+def test_a_batch_of_batches_can_be_vectorised(case):
+    y_true, y_pred = case.inputs((4, *SIZE[1:]))
+    loss = case.build()
+
+    def pairs(x):
+        return ops.reshape(x, (2, 2, *x.shape[1:]))
+
+    def vectorised(x):
+        labels = ops.convert_to_tensor(pairs(y_true))
+        values = ops.vectorized_map(lambda a: loss(*a), (labels, pairs(x)))
+        return ops.reshape(values, (4,))
+
+    assert_same(
+        value_and_gradient(vectorised, y_pred),
+        value_and_gradient(lambda x: loss(y_true, x), y_pred),
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id=str(case),
+            marks=pytest.mark.xfail(
+                case.hides_nan and "graph" in MODES,
+                reason=f"the maximum of {BACKEND} ignores NaN in a window",
+            ),
+        )
+        for case in CASES
+    ],
+)
+def test_nan_comes_out_as_nan_and_stays_in_its_image(case):
+    y_true, y_pred = case.inputs(axis=-1)
+    y_pred[0, 5, 6, 0] = np.nan
+    loss = case.build(axis=-1)
+    value = evaluate(lambda x: loss(y_true, x), y_pred)
+    assert np.isnan(value[0])
+    assert_value(value[1:], measure(case)[0][1:], SAME)
+
+
+@main_cases
+def test_nan_raises_in_no_mode(case, mode):
+    y_true, y_pred = case.inputs()
+    y_pred[0] = np.nan
+    loss = case.build()
+    value, gradient = value_and_gradient(
+        lambda x: loss(y_true, x), y_pred, mode
+    )
+    assert np.isnan(value[0])
+    assert np.isnan(gradient[0]).all()
+    assert_finite(value[1:], gradient[1:])
+
+
+def make(axes, case):
+    """Zeros whose axes are letters; "+" makes the one before it too long."""
+    sizes = dict(zip("NHW1", (*SIZE, 1))) | {"C": case.num_classes}
+    shape = []
+    for axis in axes:
+        if axis == "+":
+            shape[-1] += 1
+        else:
+            shape.append(sizes[axis])
+    return np.zeros(shape, "float32")
+
+
+@pytest.mark.parametrize(
+    ("case", "wrong"),
+    [
+        pytest.param(case, wrong, id=f"{case}-{'-'.join(map(str, wrong))}")
+        for case in CASES
+        if case.axis == -1
+        for wrong in case.wrong_shapes
+    ],
+)
+def test_a_wrong_shape_names_the_argument_and_what_came(case, wrong):
+    argument, *axes = wrong
+    arrays = [None if a is None else make(a, case) for a in axes]
+    loss = case.build()
+    with pytest.raises(ValueError, match=f"`{argument}.shape`") as caught:
+        loss(*arrays)
+    received = dict(zip(("y_true", "y_pred", "sample_weight"), arrays))
+    shape = received[argument].shape
+    assert str(caught.value).endswith(f"Received: {argument}.shape={shape}")
+
+
+def test_void_is_no_class_of_the_table():
+    assert all(case.num_classes <= VOID for case in CASES)

