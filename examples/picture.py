@@ -1,0 +1,81 @@
+"""One picture: images, truth, each loss's prediction, training curves."""
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, and none is needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Patch
+
+VOID_COLOR = (255, 255, 255)
+
+
+def draw(path, images, labels, results, class_names, colors):
+    """Writes a PNG.
+
+    Args:
+        path: the file to write.
+        images, labels: the scenes to show, (N, H, W, 3) and (N, H, W).
+        results: a dict from the name of a loss to its `Result`.
+        class_names, colors: one of each per class.
+    """
+    rows, columns = len(images), 2 + len(results)
+    aspect = images.shape[1] / images.shape[2]
+    cell = 1.55
+    figure = plt.figure(
+        figsize=(columns * cell + 4.0, max(rows * cell * aspect, 3.4) + 1.0),
+        layout="constrained",
+    )
+    scenes, curves = figure.subfigures(1, 2, width_ratios=(columns * cell, 4.0))
+    grid = scenes.subplots(rows, columns, squeeze=False)
+    palette = np.full((256, 3), VOID_COLOR, "uint8")
+    palette[: len(colors)] = colors
+    for row, axes in enumerate(grid):
+        axes[0].imshow(images[row])
+        axes[1].imshow(palette[labels[row]])
+        for axis, result in zip(axes[2:], results.values(), strict=True):
+            axis.imshow(palette[result.predictions[row]])
+        for axis in axes:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+    titles = ["image", "truth (white: void)"]
+    titles += [f"{n}: mIoU {r.mean_iou:.2f}" for n, r in results.items()]
+    for axis, title in zip(grid[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    scenes.legend(
+        handles=[
+            Patch(facecolor=np.divide(color, 255), label=name)
+            for name, color in zip(class_names, colors, strict=True)
+        ],
+        loc="outside lower center",
+        ncols=6,
+        fontsize=7,
+        frameon=False,
+    )
+    _draw_curves(curves, results)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _draw_curves(figure, results):
+    """The training loss over its first value, and the validation mIoU."""
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for name, result in results.items():
+        epochs = np.arange(1, len(result.history["loss"]) + 1)
+        loss = np.asarray(result.history["loss"])
+        upper.plot(epochs, loss / loss[0], marker="o", markersize=3)
+        lower.plot(
+            epochs, result.history["val_miou"], "o-", markersize=3, label=name
+        )
+    upper.set_title("training loss / that of the first epoch", fontsize=9)
+    lower.set_title("validation mIoU", fontsize=9)
+    lower.set_xlabel("epoch", fontsize=9)
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    lower.legend(fontsize=9, frameon=False)
+    for axis in (upper, lower):
+        axis.set_ylim(bottom=0)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
