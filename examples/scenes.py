@@ -55,7 +55,7 @@ def _scene(rng, size, scans, targets):
         _blend(image, cover, _ink(rng))
     for _ in range(max(1, round(area * rng.integers(10, 15)))):
         chosen = rng.integers(len(scans))
-        cover = _place(rng, scans[chosen], size, 22, 34)
+        cover = _place(rng, scans[chosen], size, 22, 40)
         if np.any(labels[cover > 0.5]):
             continue  # it would cover another digit
         _blend(image, cover, _ink(rng))

@@ -118,22 +118,22 @@ def _parse(arguments):
         "--size",
         type=_size,
         metavar="HxW",
-        help="size of the images (default: 64x64; with --data 180x240)",
+        help="size of the images (default: 96x96; with --data 180x240)",
     )
     add(
         "--images",
         type=_positive,
         metavar="N",
-        help="train on N images (default: 1600; with --data all)",
+        help="train on N images (default: 1000; with --data all)",
     )
     add(
         "--val-images",
         type=_positive,
         metavar="N",
-        help="validate on N images (default: 200; with --data all)",
+        help="validate on N images (default: 100; with --data all)",
     )
     add("--epochs", type=_positive, metavar="N", help="default: 6")
-    add("--batch-size", type=_positive, default=8, metavar="N")
+    add("--batch-size", type=_positive, default=4, metavar="N")
     add("--learning-rate", type=_rate, default=5e-3, metavar="X")
     add("--seed", type=int, default=0, metavar="N")
     add(
@@ -161,13 +161,13 @@ def _defaults(options):
         return {"size": (48, 48), "images": 16, "val_images": 4, "epochs": 1}
     if options.data is not None:
         return {"size": (180, 240), "epochs": 3}
-    return {"size": (64, 64), "images": 1600, "val_images": 200, "epochs": 6}
+    return {"size": (96, 96), "images": 1000, "val_images": 100, "epochs": 6}
 
 
 def _size(text):
     height, separator, width = text.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"not a size such as 64x64: {text}")
+        raise argparse.ArgumentTypeError(f"not a size such as 96x96: {text}")
     if min(int(height), int(width)) < 48:
         raise argparse.ArgumentTypeError(f"smaller than 48x48: {text}")
     return int(height), int(width)

@@ -132,7 +132,8 @@ def train(loss_name, train_data, val_data, class_names, options):
         len(class_names), ignore_class=VOID, sparse_y_pred=False, name="miou"
     )
     model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
+        # The gradient of a log-determinant grows as the fit improves.
+        optimizer=keras.optimizers.Adam(schedule, global_clipnorm=1.0),
         loss=make_loss(loss_name),
         metrics=[metric],
     )

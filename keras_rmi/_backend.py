@@ -9,11 +9,12 @@ from keras import ops
 
 _BACKEND = keras.backend.backend()
 
-# Working sets of eager code. A block of this size stays in the cache of a CPU
-# core; fresh temporaries of the size of the logits cost ten times their copy
-# in page faults. On a GPU a block only bounds the memory.
-_CPU_BLOCK_BYTES = 2**21
-_GPU_BLOCK_BYTES = 2**28
+# Working sets of eager code. Fresh temporaries of the size of the logits cost
+# ten times their copy in page faults, so rows are worked on in blocks that
+# stay in a core's cache. Planes cost many small operations each, so they go
+# in larger groups. On a GPU a block only bounds the memory.
+_ROW_BYTES = {"cpu": 2**21, "gpu": 2**28}
+_PLANE_BYTES = {"cpu": 2**23, "gpu": 2**28}
 
 
 def custom_gradient(function, inputs):
@@ -97,7 +98,7 @@ def row_blocks(num_rows, multiple, bytes_per_row, like):
     """
     if _BACKEND != "torch" or num_rows is None:
         return [(0, num_rows)]
-    budget = _CPU_BLOCK_BYTES if like.device.type == "cpu" else _GPU_BLOCK_BYTES
+    budget = _ROW_BYTES["cpu" if like.device.type == "cpu" else "gpu"]
     step = max(1, budget // (bytes_per_row * multiple)) * multiple
     return [(i, min(i + step, num_rows)) for i in range(0, num_rows, step)]
 
@@ -139,7 +140,7 @@ def map_planes(function, arrays, bytes_per_plane):
     """
     if _BACKEND == "torch":
         on_cpu = arrays[0].device.type == "cpu"
-        budget = _CPU_BLOCK_BYTES if on_cpu else _GPU_BLOCK_BYTES
+        budget = _PLANE_BYTES["cpu" if on_cpu else "gpu"]
         step = max(1, budget // bytes_per_plane)
         count = arrays[0].shape[0]
         groups = [
@@ -151,7 +152,7 @@ def map_planes(function, arrays, bytes_per_plane):
         import jax
 
         if jax.default_backend() != "cpu":
-            step = max(1, _GPU_BLOCK_BYTES // bytes_per_plane)
+            step = max(1, _PLANE_BYTES["gpu"] // bytes_per_plane)
             if step >= arrays[0].shape[0]:
                 return function(arrays)
             return jax.lax.map(function, arrays, batch_size=step)

@@ -292,7 +292,7 @@ def test_an_existing_picture_is_kept(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--size", "64"], "not a size such as 64x64: 64"),
+        (["--size", "64"], "not a size such as 96x96: 64"),
         (["--size", "20x64"], "smaller than 48x48: 20x64"),
         (["--epochs", "0"], "not a positive number: 0"),
         (["--learning-rate", "-1"], "not a positive number: -1"),

@@ -25,6 +25,8 @@ class _Downsampling2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
+        # Raises where the map is too small.
+        self.compute_output_shape(tuple(inputs.shape))
         if self.data_format == "channels_last":
             return self._downsample(inputs)
         outputs = self._downsample(ops.transpose(inputs, (0, 2, 3, 1)))

@@ -47,6 +47,8 @@ class RegionVectors2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
+        # Raises where the map is too small.
+        self.compute_output_shape(tuple(inputs.shape))
         return region_vectors(inputs, self._region)
 
     def compute_output_shape(self, input_shape):

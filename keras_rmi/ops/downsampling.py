@@ -15,6 +15,17 @@ from keras import ops
 from keras_rmi import _backend
 
 
+def one_hot(ids, num_classes):
+    """One-hot map (...,C) of ids (...), zero rows outside of 0..C-1.
+
+    As arithmetic, max(0, 1 - |id - c|): eager code compares and converts
+    from bool at half the speed. Exact below 2^24.
+    """
+    classes = ops.arange(num_classes, dtype="float32")
+    distance = ops.abs(ops.cast(ids, "float32")[..., None] - classes)
+    return ops.relu(1.0 - distance)
+
+
 def pooled_length(length, factor):
     """Number of windows along an axis."""
     return (length + 2 * (factor // 2) - factor) // factor + 1
@@ -70,7 +81,6 @@ class WindowDownsampling:
         if self.pool_size != (1, 1):
             padding = [(0, 0)] + [(f // 2, f // 2) for f in self.pool_size]
             ids = ops.pad(ids, padding, constant_values=-1)
-        classes = ops.arange(num_classes, dtype="int32")
         total = None
         for i in range(rows):
             for j in range(columns):
@@ -78,9 +88,8 @@ class WindowDownsampling:
                     :,
                     i : i + (height - 1) * rows + 1 : rows,
                     j : j + (width - 1) * columns + 1 : columns,
-                    None,
                 ]
-                hit = ops.cast(ops.equal(part, classes), "float32")
+                hit = one_hot(part, num_classes)
                 if total is None:
                     total = hit
                 elif self.average:
@@ -182,8 +191,7 @@ class InterpolationDownsampling:
             if factor > 1:
                 index = self._nearest(ops.shape(ids)[axis], factor)
                 ids = ops.take(ids, index, axis=axis)
-        classes = ops.arange(num_classes, dtype="int32")
-        return ops.cast(ops.equal(ids[..., None], classes), "float32")
+        return one_hot(ids, num_classes)
 
     def _along(self, x, axis, factor):
         if factor == 1:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_rmi._validation import compatible, message
+from keras_rmi.ops.downsampling import one_hot
 
 # Cast before comparison: some cannot hold C, and `bool` has no order.
 _SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
@@ -42,8 +43,7 @@ class SparseLabels:
 
     def dense(self):
         """One-hot map (N,H,W,C), zero where void."""
-        classes = ops.arange(self.num_classes, dtype="int32")
-        return ops.cast(ops.equal(self.ids[..., None], classes), "float32")
+        return one_hot(self.ids, self.num_classes)
 
     def pick(self, values):
         """sum_c y_c values_c (N,H,W), arbitrary where void."""

@@ -47,13 +47,8 @@ SETTINGS = {
     "66 interpolate": (49, 66, 1, {"pooling": "interpolate"}),
     "41 softmax": (33, 41, 3, {"activation": "softmax", "pool_size": 2}),
 }
-COMPILED = ("33 DF1 R3", "41 softmax")
-RUNS = [(setting, DEFAULT_MODE) for setting in SETTINGS] + [
-    (setting, mode)
-    for setting in COMPILED
-    for mode in MODES
-    if mode != DEFAULT_MODE
-]
+RUNS = [(setting, DEFAULT_MODE) for setting in SETTINGS]
+RUNS += [("33 DF1 R3", mode) for mode in MODES if mode != DEFAULT_MODE]
 
 # Cases whose true gradient can be zero: probabilities that round to 0 or 1,
 # an absent class, and a constant map, whose first order vanishes where no
@@ -80,9 +75,14 @@ def expect(setting):
 def measure(setting, mode):
     """The same from the library."""
     labels, logits, options = inputs(setting)
-    return value_and_gradient(
-        lambda x: keras_rmi.rmi_loss(labels, x, **options), logits, mode
-    )
+    # Labels come as a channel: as constants, XLA would fold them for seconds.
+    packed = np.concatenate([logits, labels[..., None]], axis=-1)
+
+    def loss(x):
+        return keras_rmi.rmi_loss(x[..., -1], x[..., :-1], **options)
+
+    value, gradient = value_and_gradient(loss, packed.astype("float32"), mode)
+    return value, gradient[..., :-1]
 
 
 def assert_accurate_value(value, setting, case):

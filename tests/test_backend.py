@@ -1,0 +1,243 @@
+"""What `_backend` promises has one meaning on every backend."""
+
+import functools
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_rmi
+from keras_rmi import _backend
+from support import (
+    BACKEND,
+    MODES,
+    SAME,
+    assert_value,
+    reduced_matrix_precision,
+    to_numpy,
+    value_and_gradient,
+)
+
+FRAMEWORK = inspect.getmodule(type(ops.ones(())))
+READ_PRECISION = getattr(FRAMEWORK, "get_float32_matmul_precision", None)
+# Op by op, maps are worked on in blocks; a compiler gets them whole.
+WORKS_IN_BLOCKS = MODES == ("eager",)
+
+
+def matrices(rows=6, inner=500, columns=5, seed=0):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((2, rows, inner)).astype("float32")
+    b = rng.standard_normal((2, inner, columns)).astype("float32")
+    return a, b
+
+
+def product_error(actual, a, b):
+    """Error of a product, relative to that of the absolute values."""
+    a, b = a.astype("float64"), b.astype("float64")
+    return np.max(np.abs(actual - a @ b) / (np.abs(a) @ np.abs(b)))
+
+
+def test_the_gradient_is_the_one_that_is_given(mode):
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    weights = ops.convert_to_tensor([2.0, -1.0], "float32")
+
+    def squares(x):
+        # Not the derivative, so that it can be told apart.
+        return ops.sum(
+            x * x, axis=1
+        ), lambda upstream: 3.0 * upstream[:, None] + ops.zeros_like(x)
+
+    value, gradient = value_and_gradient(
+        lambda x: weights * _backend.custom_gradient(squares, x), x, mode
+    )
+    assert value.tolist() == [10.0, -50.0]
+    assert gradient.tolist() == [[6.0] * 3, [-3.0] * 3]
+
+
+def test_an_exception_of_the_function_comes_out_at_once():
+    calls = []
+
+    def fails(x):
+        calls.append(x)
+        raise ValueError("the map is too small")
+
+    with pytest.raises(ValueError, match=r"^the map is too small"):
+        _backend.custom_gradient(fails, ops.ones((2, 3)))
+    assert len(calls) == 1
+
+
+def test_matmul_is_exact_while_fast_products_are_on(mode):
+    # Products of a CPU are exact anyway: this is for a GPU.
+    a, b = matrices()
+    with reduced_matrix_precision():
+        value, _ = value_and_gradient(
+            lambda x: _backend.matmul(x, ops.convert_to_tensor(b)), a, mode
+        )
+    assert product_error(value, a, b) < 1e-6
+
+
+@pytest.mark.skipif(
+    READ_PRECISION is None,
+    reason=f"{BACKEND} needs no setting of the process for one product",
+)
+def test_matmul_leaves_the_precision_of_the_process(monkeypatch):
+    a, b = map(ops.convert_to_tensor, matrices())
+    seen, matmul = [], ops.matmul
+
+    def spy(*arguments):
+        seen.append(READ_PRECISION())
+        return matmul(*arguments)
+
+    monkeypatch.setattr(_backend.ops, "matmul", spy)
+    with reduced_matrix_precision():
+        reduced = READ_PRECISION()
+        _backend.matmul(a, b)
+        assert READ_PRECISION() == reduced
+        with pytest.raises(RuntimeError):
+            _backend.matmul(a, a)
+        assert READ_PRECISION() == reduced
+    assert seen == ["highest", "highest"]
+    assert reduced != "highest"
+
+
+def rounded(x):
+    """To 11 bits, as TF32 has them."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent)
+
+
+def truncated(x):
+    return (x.view("int32") & ~0x1FFF).view("float32")
+
+
+@pytest.mark.parametrize("cut", [rounded, truncated])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+def test_split_matmul_survives_operands_of_11_bits(cut, scale, monkeypatch):
+    a, b = matrices()
+    a *= scale
+
+    def matmul(a, b):
+        product = cut(to_numpy(a)) @ cut(to_numpy(b))
+        return ops.convert_to_tensor(product)
+
+    monkeypatch.setattr(_backend.ops, "matmul", matmul)
+    tensors = [ops.convert_to_tensor(x) for x in (a, b)]
+    assert product_error(to_numpy(matmul(*tensors)), a, b) > 1e-5
+    value = to_numpy(_backend.split_matmul(*tensors))
+    assert product_error(value, a, b) < 1e-6
+
+
+def test_split_matmul_is_a_matmul_in_every_mode(mode):
+    a, b = matrices()
+    value, _ = value_and_gradient(
+        lambda x: _backend.split_matmul(x, ops.convert_to_tensor(b)), a, mode
+    )
+    assert product_error(value, a, b) < 1e-6
+
+
+@pytest.mark.parametrize("bytes_per_row", [1, 2**19, 2**24])
+@pytest.mark.parametrize(("rows", "multiple"), [(1, 1), (7, 3), (101, 4)])
+def test_row_blocks_cover_all_rows_by_whole_windows(
+    rows, multiple, bytes_per_row
+):
+    like = ops.ones((1,))
+    blocks = _backend.row_blocks(rows, multiple, bytes_per_row, like)
+    starts, stops = zip(*blocks)
+    assert starts == (0, *stops[:-1])
+    assert stops[-1] == rows
+    assert all(start % multiple == 0 for start in starts)
+    if bytes_per_row == 2**24:
+        expected = -(-rows // multiple) if WORKS_IN_BLOCKS else 1
+        assert len(blocks) == expected
+
+
+def test_an_unknown_number_of_rows_is_one_block():
+    blocks = _backend.row_blocks(None, 3, 2**30, ops.ones((1,)))
+    assert blocks == [(0, None)]
+
+
+@pytest.mark.parametrize("cuts", [(0, 7), (0, 3, 7), (0, 1, 5, 6, 7)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_assemble_joins_blocks_in_their_order(axis, cuts):
+    x = np.arange(98, dtype="float32").reshape(7, 7, 2)
+    tensor = ops.convert_to_tensor(x)
+    index = [slice(None)] * 3
+
+    def block(start, stop):
+        index[axis] = slice(start, stop)
+        return 2 * tensor[tuple(index)]
+
+    blocks = list(itertools.pairwise(cuts))
+    whole = _backend.assemble(block, blocks, axis, 7)
+    np.testing.assert_array_equal(to_numpy(whole), 2 * x)
+
+
+@pytest.mark.parametrize("bytes_per_plane", [1, 2**22, 2**30])
+def test_map_planes_sees_each_plane_once(bytes_per_plane, mode):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 4, 3)).astype("float32")
+    scale = np.arange(5, dtype="float32")
+
+    def squares(arrays):
+        plane, factor = arrays
+        transposed = ops.swapaxes(plane, -1, -2)
+        return transposed @ plane, factor * ops.sum(plane, axis=(-2, -1))
+
+    def both(x):
+        product, total = _backend.map_planes(
+            squares, (x, ops.convert_to_tensor(scale)), bytes_per_plane
+        )
+        assert tuple(product.shape) == (5, 3, 3)
+        return ops.sum(product, axis=(1, 2)) + total
+
+    value, _ = value_and_gradient(both, x, mode)
+    expected = np.sum(x.swapaxes(1, 2) @ x, axis=(1, 2))
+    assert_value(value, expected + scale * x.sum(axis=(1, 2)), SAME)
+
+
+@pytest.mark.skipif(
+    not WORKS_IN_BLOCKS, reason=f"{BACKEND} is given whole maps to compile"
+)
+@pytest.mark.parametrize("height", [12, 13, 14, 15])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pooling": None},
+        {"pool_size": 2},
+        {"pool_size": (3, 2), "activation": "softmax"},
+        {"pooling": "max", "pool_size": 2},
+        {"pooling": "max", "pool_size": 3},
+        {"pooling": "max", "pool_size": (4, 1), "rmi_weight": 1.0},
+        {"pooling": "interpolate"},
+        {"rmi_weight": 0.0},
+    ],
+    ids=str,
+)
+def test_the_loss_does_not_depend_on_its_blocks(options, height, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 3, (2, height, 9))
+    logits = rng.standard_normal((2, height, 9, 3)).astype("float32")
+    options = {"radius": 2, "from_logits": True, **options}
+
+    def measure():
+        return value_and_gradient(
+            lambda x: keras_rmi.rmi_loss(labels, x, **options), logits
+        )
+
+    counts = []
+
+    def row_blocks(windows, num_rows, multiple, bytes_per_row, like):
+        edges = [*range(0, num_rows, windows * multiple), num_rows]
+        counts.append(len(edges) - 1)
+        return list(itertools.pairwise(edges))
+
+    expected = measure()
+    for windows in (1, 2, 99):
+        blocks = functools.partial(row_blocks, windows)
+        monkeypatch.setattr(_backend, "row_blocks", blocks)
+        value, gradient = measure()
+        assert_value(value, expected[0], SAME)
+        np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
+    assert max(counts) > min(counts) == 1
