@@ -28,6 +28,7 @@ import math
 from keras import ops
 
 from keras_rmi import _backend
+from keras_rmi.ops.linalg import inverse_lower
 from keras_rmi.ops.regions import (
     binomial_coefficients,
     binomial_matrix,
@@ -70,11 +71,8 @@ def region_statistics(labels, probabilities, radius, epsilon):
     value = ops.where(finite[..., 0, 0], value, nan)
 
     def gradients(of_labels=False):
-        identity = ops.broadcast_to(
-            ops.eye(2 * dimension, dtype="float32"), ops.shape(factor)
-        )
-        whitening = ops.solve_triangular(factor, identity, lower=True)
-        whitening = ops.where(finite, whitening[..., dimension:, :], nan)
+        whitening = inverse_lower(factor)[..., dimension:, :]
+        whitening = ops.where(finite, whitening, nan)
         # Cotangents of the vectors of P and E: (planes, d, 2d) each.
         to_probabilities, to_residual = (
             _backend.matmul(

@@ -25,6 +25,7 @@ from support import (
     assert_finite,
     assert_norm,
     assert_value,
+    one_minus_cosine,
     reduced_matrix_precision,
     to_numpy,
     value_and_gradient,
@@ -41,14 +42,27 @@ SETTINGS = {
     "129 DF3 R2": (97, 129, 1, {"pool_size": 3, "radius": 2}),
     "129 DF4 R4": (129, 129, 1, {"pool_size": 4, "radius": 4}),
     "513 DF1 R2": (65, 513, 1, {"pool_size": 1, "radius": 2}),
+    "513 DF1 R3": (513, 513, 1, {"pool_size": 1, "radius": 3}),
     "513 DF3 R3": (513, 513, 1, {"pool_size": 3, "radius": 3}),
     "513 DF4 R5": (257, 513, 1, {"pool_size": 4, "radius": 5}),
     "65 max": (65, 65, 1, {"pooling": "max"}),
     "66 interpolate": (49, 66, 1, {"pooling": "interpolate"}),
     "41 softmax": (33, 41, 3, {"activation": "softmax", "pool_size": 2}),
 }
-RUNS = [(setting, DEFAULT_MODE) for setting in SETTINGS]
-RUNS += [("33 DF1 R3", mode) for mode in MODES if mode != DEFAULT_MODE]
+LARGEST = "513 DF1 R3"
+LARGEST_CASES = CASES[:2] + ("constant", "ramp", "barely initialised")
+
+
+def cases_of(setting):
+    return LARGEST_CASES if setting == LARGEST else CASES
+
+
+RUNS = [
+    (setting, mode, case)
+    for setting in SETTINGS
+    for mode in (MODES if setting == "33 DF1 R3" else (DEFAULT_MODE,))
+    for case in cases_of(setting)
+]
 
 # Cases whose true gradient can be zero: probabilities that round to 0 or 1,
 # an absent class, and a constant map, whose first order vanishes where no
@@ -60,7 +74,9 @@ FLAT |= {"absent noisy", "absent upsampled x8", "constant"}
 @functools.cache
 def inputs(setting):
     (height, width, num_classes, options) = SETTINGS[setting]
-    labels, logits = scenes.stacked_scenes(CASES, height, width, num_classes)
+    labels, logits = scenes.stacked_scenes(
+        cases_of(setting), height, width, num_classes
+    )
     return labels, logits, {"from_logits": True, "rmi_weight": 1.0, **options}
 
 
@@ -86,33 +102,48 @@ def measure(setting, mode):
 
 
 def assert_accurate_value(value, setting, case):
-    index = CASES.index(case)
+    index = cases_of(setting).index(case)
     assert_finite(value[index])
     assert_value(value[index], expect(setting)[0][index], HARD_VALUE)
 
 
 def assert_accurate_gradient(gradient, setting, case):
+    index = cases_of(setting).index(case)
     (_, slopes) = expect(setting)
-    (gradient, slope) = (gradient[CASES.index(case)], slopes[CASES.index(case)])
+    (gradient, slope) = (gradient[index], slopes[index])
     assert_finite(gradient)
     # The direction of zero means nothing. What counts as zero is measured by
     # the gradient of an ordinary prediction, and so is the error.
     negligible = NEGLIGIBLE * np.linalg.norm(slopes[CASES.index("noisy")])
     if case in FLAT and np.linalg.norm(slope) <= negligible:
         assert np.linalg.norm(gradient - slope) <= negligible
-    else:
-        assert_direction(gradient, slope, HARD_DIRECTION)
-        assert_norm(gradient, slope, HARD_NORM)
+        return
+    tolerance = HARD_DIRECTION
+    if setting == LARGEST and case == "ramp":
+        # Beyond float32: neighbours on the ramp differ by some thousand
+        # roundings, and 261 121 regions add up theirs.
+        tolerance = 4 * rounding_of_probabilities(setting, index)
+    assert_direction(gradient, slope, tolerance)
+    assert_norm(gradient, slope, HARD_NORM)
 
 
-@pytest.mark.parametrize(("setting", "mode"), RUNS)
-@pytest.mark.parametrize("case", CASES)
+def rounding_of_probabilities(setting, index):
+    """What the float32 sigmoid of the backend does to a float64 gradient."""
+    labels, logits, options = inputs(setting)
+    (labels, logits) = (labels[index, None], logits[index, None])
+    p = to_numpy(ops.sigmoid(ops.convert_to_tensor(logits))).astype("float64")
+    _, slope = rmi.rmi_loss(labels, p, **(options | {"from_logits": False}))
+    return one_minus_cosine(
+        slope[0] * p[0] * (1 - p[0]), expect(setting)[1][index]
+    )
+
+
+@pytest.mark.parametrize(("setting", "mode", "case"), RUNS)
 def test_value_is_that_of_float64(setting, mode, case):
     assert_accurate_value(measure(setting, mode)[0], setting, case)
 
 
-@pytest.mark.parametrize(("setting", "mode"), RUNS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("setting", "mode", "case"), RUNS)
 def test_gradient_is_that_of_float64(setting, mode, case):
     assert_accurate_gradient(measure(setting, mode)[1], setting, case)
 
