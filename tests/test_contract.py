@@ -230,7 +230,7 @@ def test_reductions_keep_their_meaning(case):
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
-        *((case, "bfloat16") for case in FORM_CASES),
+        *((case, "bfloat16") for case in CASES),
         *((case, "float16") for case in MAIN_CASES),
     ],
     ids=str,

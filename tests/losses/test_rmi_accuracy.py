@@ -50,7 +50,7 @@ SETTINGS = {
     "41 softmax": (33, 41, 3, {"activation": "softmax", "pool_size": 2}),
 }
 LARGEST = "513 DF1 R3"
-LARGEST_CASES = CASES[:2] + ("constant", "ramp", "barely initialised")
+LARGEST_CASES = (*CASES[:2], "constant", "ramp", "barely initialised")
 
 
 def cases_of(setting):
@@ -120,8 +120,8 @@ def assert_accurate_gradient(gradient, setting, case):
         return
     tolerance = HARD_DIRECTION
     if setting == LARGEST and case == "ramp":
-        # Beyond float32: neighbours on the ramp differ by some thousand
-        # roundings, and 261 121 regions add up theirs.
+        # Rounding the probabilities alone turns the gradient by more than
+        # the tolerance, even in float64; twice that angle is allowed.
         tolerance = 4 * rounding_of_probabilities(setting, index)
     assert_direction(gradient, slope, tolerance)
     assert_norm(gradient, slope, HARD_NORM)
