@@ -73,10 +73,13 @@ WRONG_KINDS = {
     "axis": [None, True, 1.0, -1.0, "channels_first", (1,), ARRAY],
 }
 WRONG_OPTIONS = [
-    pytest.param(argument, value, error, id=f"{argument}-{value}")
+    # A function's text holds an address, and ids must not change.
+    pytest.param(
+        argument, value, error, id=f"{argument}-{type(value).__name__}-{i}"
+    )
     for error, table in [(ValueError, WRONG_VALUES), (TypeError, WRONG_KINDS)]
     for argument, values in table.items()
-    for value in values
+    for i, value in enumerate(values)
 ]
 
 
