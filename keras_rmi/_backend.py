@@ -24,10 +24,19 @@ def custom_gradient(function, inputs):
     `keras.ops.custom_gradient` wants of it differs between backends and, on
     torch, between Keras versions: the upstream gradient comes alone, first,
     or by name. https://keras.io/api/ops/core/#custom_gradient-function
+    On torch Keras also answers any exception of the function by calling it
+    again, so the first one is kept and raised at once.
     """
+    raised = []
 
     def wrapped(x):
-        value, gradient = function(x)
+        if raised:
+            raise raised[0]
+        try:
+            value, gradient = function(x)
+        except BaseException as error:
+            raised.append(error)
+            raise
 
         def rule(*received, upstream=None):
             return gradient(received[0] if upstream is None else upstream)

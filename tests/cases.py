@@ -8,16 +8,17 @@ import numpy as np
 import keras_rmi
 
 VOID = 255
-SIZE = (2, 13, 11)
+SIZE = (3, 13, 11)
 
 
 def class_ids(size, num_classes):
-    """Blocks of classes (N, H, W) with a void band."""
+    """Blocks of classes (N, H, W) with a void band; the last image is void."""
     count, height, width = size
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, num_classes, (count, height, width))
     fine = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :height, :width]
     fine[:, 2:4, 1:7] = VOID
+    fine[-1] = VOID
     return fine.astype("int32")
 
 
@@ -90,7 +91,7 @@ class Case:
     loss: type = keras_rmi.RMILoss
     labels: Callable = class_ids
     predictions: Callable = logits
-    num_classes: int = 3
+    num_classes: int = 4
     main: bool = False
     # Whether nothing but a maximum over windows sees the predictions.
     hides_nan: bool = False
@@ -146,7 +147,7 @@ CASES = (
     Case("rmi softmax, no pooling", small(activation="softmax", pooling=None)),
     Case(
         "rmi one-hot",
-        small(class_weights=[1.0, 0.25, 2.0]),
+        small(class_weights=[1.0, 0.25, 2.0, 0.5]),
         labels=one_hot,
     ),
     Case(

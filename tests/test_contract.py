@@ -20,12 +20,20 @@ from support import (
     value_and_gradient,
 )
 
-# Every case as users run it and compiled; the other modes for one per loss.
+
+def modes_of(case):
+    """As users run it and compiled; all modes for one case of a loss."""
+    return [
+        mode
+        for mode in MODES
+        if case.main or mode in (DEFAULT_MODE, "compiled")
+    ]
+
+
 RUNS = [
     pytest.param(case, mode, id=f"{case}-{mode}")
     for case in CASES
-    for mode in MODES
-    if case.main or mode in (DEFAULT_MODE, "compiled")
+    for mode in modes_of(case)
 ]
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -58,55 +66,46 @@ def test_one_finite_float32_value_per_image(case, mode):
     assert value.shape == SIZE[:1]
     assert value.dtype == "float32"
     assert_finite(value)
-    assert np.all(value > 0)
-    assert np.ptp(value) > 0
+    assert np.all(value[:-1] > 0)
+    assert np.ptp(value[:-1]) > 0
 
 
 @pytest.mark.parametrize(("case", "mode"), RUNS)
 def test_gradient_is_finite_and_reaches_every_image(case, mode):
     _, gradient = measure(case, mode)
     assert_finite(gradient)
-    assert np.all(np.abs(gradient).max(axis=(1, 2, 3)) > 1e-4)
+    assert np.all(np.abs(gradient[:-1]).max(axis=(1, 2, 3)) > 1e-4)
 
 
-@pytest.mark.parametrize(
-    ("case", "mode"), [run for run in RUNS if run.values[1] != DEFAULT_MODE]
-)
-def test_all_modes_agree(case, mode):
-    assert_same(measure(case, mode), measure(case))
+@pytest.mark.parametrize(("case", "mode"), RUNS)
+def test_a_void_image_has_no_value_and_no_gradient(case, mode):
+    value, gradient = measure(case, mode)
+    assert abs(value[-1]) <= SAME
+    assert not gradient[-1].any()
+
+
+@pytest.mark.skipif(len(MODES) == 1, reason=f"{BACKEND} has a single mode")
+@every_case
+def test_all_modes_agree(case):
+    for mode in modes_of(case):
+        assert_same(measure(case, mode), measure(case))
 
 
 @every_form
 def test_an_image_of_a_batch_has_the_value_of_the_image_alone(case):
     y_true, y_pred = case.inputs()
     loss = case.build()
-    alone = evaluate(lambda x: loss(y_true[1:], x), y_pred[1:])
+    alone = evaluate(lambda x: loss(y_true[1:2], x), y_pred[1:2])
     assert alone.shape == (1,)
-    assert_value(alone, measure(case)[0][1:], SAME)
+    assert_value(alone, measure(case)[0][1:2], SAME)
 
 
 @main_cases
 def test_an_image_of_a_batch_has_the_gradient_of_the_image_alone(case):
     y_true, y_pred = case.inputs()
     loss = case.build()
-    alone = value_and_gradient(lambda x: loss(y_true[1:], x), y_pred[1:])
-    assert_same(alone, tuple(part[1:] for part in measure(case)))
-
-
-@every_case
-def test_void_has_no_value_and_no_gradient(case):
-    y_true, y_pred = case.inputs()
-    where = np.zeros(SIZE, bool)
-    where[0] = True
-    y_true = case.void(y_true, where)
-    loss = case.build()
-    value, gradient = value_and_gradient(lambda x: loss(y_true, x), y_pred)
-    assert_finite(value, gradient)
-    assert abs(value[0]) <= SAME
-    assert not gradient[0].any()
-    assert_same(
-        (value[1:], gradient[1:]), tuple(part[1:] for part in measure(case))
-    )
+    alone = value_and_gradient(lambda x: loss(y_true[1:2], x), y_pred[1:2])
+    assert_same(alone, tuple(part[1:2] for part in measure(case)))
 
 
 @main_cases
@@ -202,13 +201,13 @@ def test_weights_are_told_apart_by_their_rank(case):
     assert_value(constant4, plain, SAME)
     assert_value(by_pixel4, by_pixel, SAME)
     assert_value(weighted[6], weighted[7], SAME)
-    assert np.all(np.abs(by_pixel - plain) > 1e-4)
+    assert np.all(np.abs(by_pixel - plain)[:-1] > 1e-4)
 
 
 @main_cases
 def test_reductions_keep_their_meaning(case):
     y_true, y_pred = case.inputs()
-    weights = np.array([0.5, 3.0], "float32")
+    weights = np.array([0.5, 3.0, 2.0], "float32")
     plain = measure(case)[0]
     means = {
         "sum": np.sum(weights * plain),

@@ -49,11 +49,15 @@ def region_statistics(labels, probabilities, radius, epsilon):
     size = _coordinate_bytes(probabilities, dimension)
 
     def joint(planes):
-        z, t = _coordinates(*planes, radius, epsilon)
-        count = ops.cast(ops.shape(z)[-1], "float32")
-        mean = ops.sum(z, axis=-1, keepdims=True) / count
+        maps, t = _coordinates(*planes, radius, epsilon)
+        z = ops.stack(maps, axis=-2)  # (..., h', 2d, w')
+        # Summed along each row of the map, then over the rows: XLA adds one
+        # after the other, and the rounding of n equal terms in a row exceeds
+        # epsilon where a map is constant.
+        mean = ops.mean(ops.mean(z, axis=-1), axis=-2)[..., None]
+        scatter = ops.sum(_backend.matmul(z, ops.swapaxes(z, -1, -2)), axis=-3)
+        count = ops.cast(math.prod(ops.shape(maps[0])[-2:]), "float32")
         # The planes are centred, so the means are small: nothing cancels.
-        scatter = _backend.matmul(z, ops.swapaxes(z, -1, -2))
         return scatter - count * mean * ops.swapaxes(mean, -1, -2), mean, t
 
     scatter, mean, t = _backend.map_planes(joint, (labels, probabilities), size)
@@ -90,15 +94,16 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
         def pull_back(arrays):
             labels, probabilities, mean, *matrices = arrays
-            z, _ = _coordinates(labels, probabilities, radius, epsilon)
-            *leading, height, width = ops.shape(probabilities)
-            grid = (height - radius[0] + 1, width - radius[1] + 1)
+            maps, _ = _coordinates(labels, probabilities, radius, epsilon)
+            z = ops.stack(maps, axis=-3)  # (..., 2d, h', w')
+            *leading, _, height, width = ops.shape(z)
+            z = ops.reshape(z, (*leading, 2 * dimension, height * width))
             return tuple(
                 overlap_add(
                     ops.reshape(
                         _backend.matmul(matrix, z)
                         - _backend.matmul(matrix, mean),
-                        (*leading, dimension, *grid),
+                        (*leading, dimension, height, width),
                     ),
                     radius,
                 )
@@ -113,7 +118,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
 
 def _coordinates(labels, probabilities, radius, epsilon):
-    """Z = [T P; T (Y - t P)], (..., 2d, n), and t, (...,)."""
+    """Rows of Z = [T P; T (Y - t P)], 2d maps (..., h', w'), and t."""
     labels = _centred(labels)
     probabilities = _centred(probabilities)
     # The value does not depend on t: the ridge coefficient only makes the
@@ -123,10 +128,8 @@ def _coordinates(labels, probabilities, radius, epsilon):
     )
     residual = labels - t[..., None, None] * probabilities
     pair = ops.stack([probabilities, residual], axis=-3)
-    z = binomial_coefficients(pair, radius)  # (..., 2, d, h', w')
-    shape = ops.shape(z)
-    z = ops.reshape(z, (*shape[:-4], 2 * shape[-3], shape[-2] * shape[-1]))
-    return z, t
+    maps = binomial_coefficients(pair, radius)
+    return [m[..., i, :, :] for i in range(2) for m in maps], t
 
 
 def _centred(planes):
