@@ -50,7 +50,9 @@ def build_model(**options):
         [rng.standard_normal(weight.shape) for weight in model.get_weights()]
     )
     model.compile(
-        optimizer=keras.optimizers.SGD(),
+        # Keras saves the optimizers that it has twice, SGD and Adam among
+        # them, under a path that only a torch process can import.
+        optimizer=keras.optimizers.Ftrl(),
         loss=keras_rmi.RMILoss(**(OPTIONS | options)),
         # What one backend compiles, another may not.
         jit_compile=False,
