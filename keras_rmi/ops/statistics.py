@@ -133,7 +133,11 @@ def _coordinates(labels, probabilities, radius, epsilon):
 
 
 def _centred(planes):
-    return planes - ops.mean(planes, axis=(-2, -1), keepdims=True)
+    """Planes without their mean; the second pass removes its rounding."""
+    for _ in range(2):
+        mean = ops.mean(ops.mean(planes, axis=-1), axis=-1)
+        planes = planes - mean[..., None, None]
+    return planes
 
 
 def _prior(t, metric):
