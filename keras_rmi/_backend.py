@@ -4,6 +4,8 @@ Everything here has one meaning on all backends; the branches differ only in
 how a framework is told to do it. Each states why `keras.ops` is not enough.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -13,7 +15,7 @@ _BACKEND = keras.backend.backend()
 # ten times their copy in page faults, so rows are worked on in blocks that
 # stay in a core's cache. Planes cost many small operations each, so they go
 # in larger groups. On a GPU a block only bounds the memory.
-_ROW_BYTES = {"cpu": 2**21, "gpu": 2**28}
+_ROW_BYTES = {"cpu": 3 * 2**20, "gpu": 2**28}
 _PLANE_BYTES = {"cpu": 2**23, "gpu": 2**28}
 
 
@@ -97,6 +99,75 @@ def split_matmul(a, b):
     return ops.matmul(a_high, b_high) + (
         ops.matmul(a_high, b_low) + ops.matmul(a_low, b_high)
     )
+
+
+def one_hot(ids, num_classes):
+    """One-hot map (...,C) of ids in -1..C-1, int32; -1 is a zero row.
+
+    On torch `keras.ops.one_hot` makes int64 first and refuses -1; rows of a
+    table are copied four times as fast.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
+    """
+    if _BACKEND == "torch":
+        table = ops.eye(num_classes + 1, num_classes, dtype="float32")
+        return ops.take(table, ids, axis=0)
+    return ops.one_hot(ids, num_classes, dtype="float32")
+
+
+def pool(x, factors, average):
+    """Average or maximum of windows: (N,H,W,C) -> (N,H//k,W//l,C).
+
+    Each way is the only one that reads `x` as it is made. On torch Keras
+    copies maps to channels first before it pools them (3.15): windows are
+    axes of a view instead. XLA in TensorFlow (2.21) fuses what makes `x` into
+    sums of slices, XLA in JAX (0.10) into the pooling, neither the other way.
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/nn.py
+    """
+    height, width = (
+        ops.shape(x)[axis] // factor
+        for axis, factor in enumerate(factors, start=1)
+    )
+    rows, columns = factors
+    if _BACKEND == "torch":
+        reduce = ops.sum if average else ops.max
+        x = x[:, : height * rows].unflatten(1, (height, rows))
+        x = reduce(x, axis=2)[:, :, : width * columns]
+        x = reduce(x.unflatten(2, (width, columns)), axis=3)
+        return x / (rows * columns) if average else x
+    if _BACKEND == "tensorflow":
+        parts = [
+            x[:, i : i + (height - 1) * rows + 1 : rows] for i in range(rows)
+        ]
+        x = functools.reduce(ops.add if average else ops.maximum, parts)
+        x = x / rows if average else x
+        factors = (1, columns)
+    return (ops.average_pool if average else ops.max_pool)(
+        x,
+        factors,
+        strides=factors,
+        padding="valid",
+        data_format="channels_last",
+    )
+
+
+def moments(maps):
+    """Sums (...,m) and sums of products (...,m,m) of m maps (...,h,w).
+
+    XLA on a CPU multiplies twice as fast where the maps lie interleaved;
+    torch is slow to write them so. Sums are taken along rows first: XLA adds
+    one after the other, and the rounding of n equal terms in a row exceeds
+    epsilon where a map is constant.
+    """
+    if _BACKEND == "torch":
+        z = ops.stack(maps, axis=-3)
+        sums = ops.sum(ops.sum(z, axis=-1), axis=-1)
+        z = ops.reshape(z, (*sums.shape, -1))
+        return sums, matmul(z, ops.swapaxes(z, -1, -2))
+    sums = [ops.sum(ops.sum(x, axis=-1), axis=-1) for x in maps]
+    z = ops.stack(maps, axis=-1)
+    *leading, height, width, size = ops.shape(z)
+    z = ops.reshape(z, (*leading, height * width, size))
+    return ops.stack(sums, axis=-1), matmul(ops.swapaxes(z, -1, -2), z)
 
 
 def row_blocks(num_rows, multiple, bytes_per_row, like):

@@ -105,10 +105,10 @@ class RMILoss(SegmentationLoss):
     `v_i` its weight (0 where void), `c` a class, `w_c` its weight, `a` the
     `epsilon`, and `S` the sums over all regions of products of the centred
     region vectors of the down-sampled labels `Y` and probabilities `P` of
-    the class (zero where void; 1e-6 is added to `P`). `M_c` is what is left
-    of the labels' covariance when the prediction is known (equations 10 to
-    14 of the paper). The subtracted constant makes `rmi` >= 0, up to
-    rounding; the gradient is the published one.
+    the class (zero where void). `M_c` is what is left of the labels'
+    covariance when the prediction is known (equations 10 to 14 of the paper).
+    The subtracted constant makes `rmi` >= 0, up to rounding; the gradient is
+    the published one.
 
     Everything is computed in float32, also for float16 and bfloat16
     predictions, and exact to float32 (see `keras_rmi.ops.statistics`).

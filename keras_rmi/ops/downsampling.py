@@ -15,17 +15,6 @@ from keras import ops
 from keras_rmi import _backend
 
 
-def one_hot(ids, num_classes):
-    """One-hot map (...,C) of ids (...), zero rows outside of 0..C-1.
-
-    As arithmetic, max(0, 1 - |id - c|): eager code compares and converts
-    from bool at half the speed. Exact below 2^24.
-    """
-    classes = ops.arange(num_classes, dtype="float32")
-    distance = ops.abs(ops.cast(ids, "float32")[..., None] - classes)
-    return ops.relu(1.0 - distance)
-
-
 def pooled_length(length, factor):
     """Number of windows along an axis."""
     return (length + 2 * (factor // 2) - factor) // factor + 1
@@ -49,24 +38,23 @@ class WindowDownsampling:
 
     def __call__(self, x, first=True, last=True):
         """Pools a map, or the block of its rows that is `first`, `last`."""
+        fill = 0.0 if self.average else -float("inf")
+        return self.pool(self.pad(x, first, last, fill))
+
+    def pad(self, x, first=True, last=True, fill=0.0):
+        """The map, or block of its rows, with the cells around it."""
         if self.pool_size == (1, 1):
             return x
         rows, columns = (factor // 2 for factor in self.pool_size)
-        padding = [(rows if first else 0, rows if last else 0)]
-        padding = [(0, 0), *padding, (columns, columns), (0, 0)]
-        pool, fill = (
-            (ops.average_pool, 0.0)
-            if self.average
-            else (ops.max_pool, -float("inf"))
-        )
-        x = ops.pad(x, padding, constant_values=fill)
-        return pool(
-            x,
-            self.pool_size,
-            strides=self.pool_size,
-            padding="valid",
-            data_format="channels_last",
-        )
+        sides = [(rows if first else 0, rows if last else 0), (columns,) * 2]
+        rest = [(0, 0)] * (len(x.shape) - 3)
+        return ops.pad(x, [(0, 0), *sides, *rest], constant_values=fill)
+
+    def pool(self, x):
+        """Windows of a map that is padded already."""
+        if self.pool_size == (1, 1):
+            return x
+        return _backend.pool(x, self.pool_size, self.average)
 
     def one_hot(self, ids, num_classes):
         """Pools the one-hot map of class ids (N,H,W) without making it.
@@ -78,9 +66,7 @@ class WindowDownsampling:
             for length, factor in zip(ops.shape(ids)[1:], self.pool_size)
         )
         rows, columns = self.pool_size
-        if self.pool_size != (1, 1):
-            padding = [(0, 0)] + [(f // 2, f // 2) for f in self.pool_size]
-            ids = ops.pad(ids, padding, constant_values=-1)
+        ids = self.pad(ids, fill=-1)
         total = None
         for i in range(rows):
             for j in range(columns):
@@ -89,7 +75,7 @@ class WindowDownsampling:
                     i : i + (height - 1) * rows + 1 : rows,
                     j : j + (width - 1) * columns + 1 : columns,
                 ]
-                hit = one_hot(part, num_classes)
+                hit = _backend.one_hot(part, num_classes)
                 if total is None:
                     total = hit
                 elif self.average:
@@ -127,7 +113,8 @@ class WindowDownsampling:
 
         def rows(start, stop, values):
             peak = self._repeat(pooled, start, stop, size)
-            hit = ops.cast(ops.equal(values(), peak), "float32")
+            # Rounding differs where the same number is computed elsewhere.
+            hit = ops.cast(values() >= peak * (1.0 - 1e-6), "float32")
             last = stop is None or stop == size[0]
             begin, end = self._windows(start, stop)
             hits = WindowDownsampling(self.pool_size)(hit, start == 0, last)
@@ -154,17 +141,21 @@ class WindowDownsampling:
         if begin is None:
             begin, end = self._windows(start, stop)
             x = x[:, begin : None if end is None else end + 1]
+        # One more, for the pixels that no window covers.
         x = ops.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)])
         n, height, width, channels = ops.shape(x)
+        # Columns before rows: the first copy is a small one.
         x = ops.broadcast_to(
-            x[:, :, None, :, None],
-            (n, height, rows, width, columns, channels),
+            x[:, :, :, None], (n, height, width, columns, channels)
         )
-        x = ops.reshape(x, (n, height * rows, width * columns, channels))
-        top, left = rows // 2, columns // 2
-        skip = start + top - begin * rows
+        x = ops.reshape(x, (n, height, width * columns, channels))
+        left = columns // 2
+        x = x[:, :, None, left : left + size[1]]
+        x = ops.broadcast_to(x, (n, height, rows, size[1], channels))
+        x = ops.reshape(x, (n, height * rows, size[1], channels))
+        skip = start + rows // 2 - begin * rows
         length = (size[0] if stop is None else stop) - start
-        return x[:, skip : skip + length, left : left + size[1]]
+        return x[:, skip : skip + length]
 
 
 class InterpolationDownsampling:
@@ -191,7 +182,7 @@ class InterpolationDownsampling:
             if factor > 1:
                 index = self._nearest(ops.shape(ids)[axis], factor)
                 ids = ops.take(ids, index, axis=axis)
-        return one_hot(ids, num_classes)
+        return _backend.one_hot(ids, num_classes)
 
     def _along(self, x, axis, factor):
         if factor == 1:

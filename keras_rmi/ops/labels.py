@@ -8,8 +8,8 @@ are all zero while `ignore_class` is set, and where its weight is zero.
 import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._validation import compatible, message
-from keras_rmi.ops.downsampling import one_hot
 
 # Cast before comparison: some cannot hold C, and `bool` has no order.
 _SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
@@ -31,6 +31,15 @@ class SparseLabels:
             None if weight is None else weight[:, start:stop],
         )
 
+    def flat(self):
+        """The pixels in a list, (N,H*W)."""
+        weight = self._weight
+        return SparseLabels(
+            _flat(self.ids),
+            self.num_classes,
+            None if weight is None else _flat(weight),
+        )
+
     @property
     def valid(self):
         """1 where a pixel counts, (N,H,W) float32."""
@@ -43,7 +52,7 @@ class SparseLabels:
 
     def dense(self):
         """One-hot map (N,H,W,C), zero where void."""
-        return one_hot(self.ids, self.num_classes)
+        return _backend.one_hot(self.ids, self.num_classes)
 
     def pick(self, values):
         """sum_c y_c values_c (N,H,W), arbitrary where void."""
@@ -75,6 +84,14 @@ class DenseLabels:
             self.weight[:, start:stop],
         )
 
+    def flat(self):
+        n, _, _, channels = ops.shape(self.labels)
+        return DenseLabels(
+            ops.reshape(self.labels, (n, -1, channels)),
+            _flat(self.valid),
+            _flat(self.weight),
+        )
+
     def dense(self):
         return self.labels
 
@@ -89,6 +106,11 @@ class DenseLabels:
 
     def downsampled(self, downsampling):
         return downsampling(self.labels)
+
+
+def _flat(x):
+    """(N,H,W) as (N,H*W)."""
+    return ops.reshape(x, (ops.shape(x)[0], -1))
 
 
 def read_labels(y_true, shape, axis, ignored, pixel_weight=None):

@@ -1,17 +1,22 @@
 """One pass over the predictions for the pixel and the region term.
 
 Both terms read the same full-resolution map, so they share one function with
-one gradient of its own. Forward, the map is read once: the pixel loss is
-summed and the probabilities are pooled on the fly (on torch in blocks of rows
-that stay in cache, under XLA by fusion). Nothing of full resolution is kept.
-Backward, the map is read once more, and its gradient is written once:
+one gradient of its own. Forward, the pixel loss is summed and the
+probabilities are pooled on the fly (on torch in blocks of rows that stay in
+cache, under XLA by fusion). Nothing of full resolution is kept. Backward, the
+map is read once more, and its gradient is written once:
 
     x            (N,H,W,C)   predictions, read in blocks of rows
+    pixels       (N,r*W,C)   the r rows of a block, each pixel on its own
     pixel        (N,)        weighted sums of the pixel loss
     P, Y         (N*C,h,w)   pooled probabilities and labels, planes
     region       (N*C,)      value of the statistics
     dP           (N*C,h,w)   their gradient, made in the backward pass
     dx           (N,H,W,C)   from x, the labels and dP spread over windows
+
+What is pooled is padded before its activation; all else sees pixels in a list.
+For XLA these are different expressions. Were they the same, it would compute
+the activation once, and write it to memory: slower than computing it twice.
 """
 
 from keras import ops
@@ -22,9 +27,6 @@ from keras_rmi.ops.downsampling import (
     WindowDownsampling,
 )
 from keras_rmi.ops.statistics import region_statistics
-
-# What the published code adds to every probability that enters RMI.
-_PROBABILITY_OFFSET = 1e-6
 
 
 def pixel_and_region_loss(
@@ -86,25 +88,42 @@ class _Objective:
         windows = self._windows()
         if self.pixel_share or windows is not None:
             for start, stop in self._row_blocks(x):
-                block, labels = self._block(x, start, stop)
+                block = self._block(x, start, stop)
+                labels = self.labels.rows(start, stop)
                 if self.pixel_share:
-                    loss = self.reading.pixel_loss(block, labels)
-                    loss = loss * labels.weight
-                    pixel_sums.append(ops.sum(loss, axis=(1, 2)))
+                    pixel_sums.append(self._pixel_sum(block, labels))
                 if windows is not None:
-                    values = self._probabilities(block, labels)
                     last = stop is None or stop == x.shape[1]
-                    pooled.append(windows(values, start == 0, last))
+                    padded, valid = (
+                        windows.pad(part, start == 0, last)
+                        for part in (block, labels.valid)
+                    )
+                    values = self._probabilities(padded, valid)
+                    pooled.append(windows.pool(values))
         if windows is not None:
             pooled = _backend.concatenate(pooled, axis=1)
         elif self.region is not None:
-            pooled = self._interpolated(x)
+            # Few pixels are needed: all at once.
+            block = self._block(x, 0, None)
+            pooled = self.region.for_predictions(
+                self._probabilities(block, self.labels.valid)
+            )
         return sum(pixel_sums), pooled
 
-    def _interpolated(self, x):
-        """Pooled probabilities, where few pixels are needed: all at once."""
-        block, labels = self._block(x, 0, None)
-        return self.region.for_predictions(self._probabilities(block, labels))
+    def _pixel_sum(self, block, labels):
+        """Weighted sums (N,) of the pixel loss in these rows."""
+        pixels = labels.flat()
+        loss = self.reading.pixel_loss(_flat(block), pixels) * pixels.weight
+        # By rows first: XLA adds one after the other.
+        loss = ops.reshape(loss, ops.shape(labels.weight))
+        return ops.sum(ops.sum(loss, axis=-1), axis=-1)
+
+    def _probabilities(self, block, valid):
+        """What is pooled: probabilities, zero where void.
+
+        The published code adds 1e-6, of which centring leaves nothing.
+        """
+        return self.reading.probabilities(block) * valid[..., None]
 
     def _statistics(self, pooled):
         """Region value (N,), class weights included, and its gradient."""
@@ -147,35 +166,33 @@ class _Objective:
                 statistics(upstream), pooled, ops.shape(x)[1:3]
             )
         if scale is not None:
-            scale = (scale * upstream)[:, None, None]
+            scale = (scale * upstream)[:, None]
 
         def rows(start, stop):
-            block, labels = self._block(x, start, stop)
-            p = self.reading.probabilities(block)
-            pixel = cotangent = None
+            block = self._block(x, start, stop)
+            labels = self.labels.rows(start, stop)
+            valid = labels.valid
+            labels = labels.flat()
+            slope = cotangent = None
             if scale is not None:
-                pixel = ops.expand_dims(scale * labels.weight, axis=-1)
+                slope = ops.expand_dims(scale * labels.weight, axis=-1)
             if spread is not None:
-                cotangent = spread(start, stop, lambda: self._offset(p, labels))
-                cotangent = cotangent * labels.valid[..., None]
-            gradient = self.reading.gradient(block, p, labels, pixel, cotangent)
-            return ops.cast(gradient, x.dtype)
+                cotangent = spread(
+                    start, stop, lambda: self._probabilities(block, valid)
+                )
+                cotangent = _flat(cotangent) * labels.valid[..., None]
+            gradient = self.reading.gradient(
+                _flat(block), labels, slope, cotangent
+            )
+            return ops.cast(ops.reshape(gradient, ops.shape(block)), x.dtype)
 
         return _backend.assemble(
             rows, self._row_blocks(x), axis=1, size=x.shape[1]
         )
 
     def _block(self, x, start, stop):
-        """Rows of the predictions in float32, and of the labels."""
-        x = ops.cast(x[:, start:stop], "float32")
-        return x, self.labels.rows(start, stop)
-
-    def _probabilities(self, block, labels):
-        return self._offset(self.reading.probabilities(block), labels)
-
-    def _offset(self, p, labels):
-        """What enters the statistics: zero where void, plus the offset."""
-        return p * labels.valid[..., None] + _PROBABILITY_OFFSET
+        """Rows of the predictions in float32."""
+        return ops.cast(x[:, start:stop], "float32")
 
     def _windows(self):
         """The down-sampling of predictions, if it works on whole windows."""
@@ -187,3 +204,9 @@ class _Objective:
         windows = self._windows() or WindowDownsampling((1, 1))
         bytes_per_row = 4 * (n or 1) * (width or 1) * channels
         return windows.row_blocks(height, bytes_per_row, x)
+
+
+def _flat(x):
+    """(N,r,W,C) as a list of pixels (N,r*W,C)."""
+    shape = ops.shape(x)
+    return ops.reshape(x, (shape[0], -1, shape[-1]))

@@ -1,14 +1,14 @@
 """What a prediction means: its probabilities, pixel loss and gradient.
 
-Four readings of a map x (N,H,W,C): logits or probabilities, of independent
+Four readings of predictions x (...,C): logits or probabilities, of independent
 classes (sigmoid) or of exclusive ones (softmax). Each offers
 
-    probabilities(x)              p (N,H,W,C), what enters the statistics
-    pixel_loss(x, labels)         (N,H,W), weighted by class, summed over them
-    gradient(x, p, labels, scale, cotangent)
+    probabilities(x)              p (...,C), what enters the statistics
+    pixel_loss(x, labels)         (...), weighted by class, summed over them
+    gradient(x, labels, scale, cotangent)
                                   scale * d pixel_loss / dx + cotangent dp/dx
 
-with `scale` (N,H,W,1) and `cotangent` (N,H,W,C), of which one may be None.
+with `scale` (...,1) and `cotangent` (...,C), of which one may be None.
 The gradients are written out because they need nothing but x: automatic
 differentiation would keep several maps of the size of the logits.
 """
@@ -27,24 +27,23 @@ class SigmoidLogits:
         return ops.sigmoid(x)
 
     def pixel_loss(self, x, labels):
-        # softplus(x) = max(x, 0) + log(1 + exp(-|x|)), which XLA vectorises.
-        positive, tail = ops.maximum(x, 0.0), ops.exp(-ops.abs(x))
+        # softplus(x) = max(x, 0) - log sigmoid(|x|)
+        positive, tail = ops.relu(x), ops.sigmoid(ops.abs(x))
         if self.class_weights is None:
-            logarithms = _sum_log1p(tail)
-            return ops.sum(positive, axis=-1) + logarithms - labels.pick(x)
-        softplus = self.class_weights * (positive + ops.log1p(tail))
+            softplus = ops.sum(positive, axis=-1) - _sum_log(tail)
+            return softplus - labels.pick(x)
+        softplus = self.class_weights * (positive - ops.log(tail))
         return ops.sum(softplus, axis=-1) - labels.pick(self.class_weights * x)
 
-    def gradient(self, x, p, labels, scale, cotangent):
-        pixel = region = None
-        if scale is not None:
-            pixel = p - labels.dense()
-            if self.class_weights is not None:
-                pixel = self.class_weights * pixel
-            pixel = scale * pixel
-        if cotangent is not None:
-            region = p * (1.0 - p) * cotangent
-        return _add(pixel, region)
+    def gradient(self, x, labels, scale, cotangent):
+        p = self.probabilities(x)
+        slope = None if cotangent is None else (1.0 - p) * cotangent
+        if scale is None:
+            return p * slope
+        if self.class_weights is not None:
+            scale = self.class_weights * scale
+        slope = scale if slope is None else slope + scale
+        return p * slope - scale * labels.dense()
 
 
 class SoftmaxLogits:
@@ -62,7 +61,8 @@ class SoftmaxLogits:
         mass = labels.mass(self.class_weights)
         return mass * normaliser - labels.pick(weighted)
 
-    def gradient(self, x, p, labels, scale, cotangent):
+    def gradient(self, x, labels, scale, cotangent):
+        p = self.probabilities(x)
         pixel = region = None
         if scale is not None:
             truth = labels.dense()
@@ -94,7 +94,7 @@ class SigmoidProbabilities:
             loss = self.class_weights * loss
         return ops.sum(loss, axis=-1)
 
-    def gradient(self, x, p, labels, scale, cotangent):
+    def gradient(self, x, labels, scale, cotangent):
         pixel = None
         if scale is not None:
             clipped = _clip(x)
@@ -120,7 +120,7 @@ class SoftmaxProbabilities:
             logarithms = self.class_weights * logarithms
         return -labels.pick(logarithms)
 
-    def gradient(self, x, p, labels, scale, cotangent):
+    def gradient(self, x, labels, scale, cotangent):
         pixel = None
         if scale is not None:
             share = self._share(x)
@@ -152,14 +152,14 @@ def _add(pixel, region):
     return pixel if region is None else pixel + region
 
 
-def _sum_log1p(x):
-    """sum_c log(1 + x_c) for x in [0, 1] by one logarithm per pixel.
+def _sum_log(x):
+    """sum_c log x_c for x in [1/2, 1] by one logarithm per pixel.
 
-    The product of 64 factors of at most 2 stays far from overflow. What is
-    lost against log1p, below 1e-7 per class, is lost in the sum anyway.
+    The product of 64 factors stays far from underflow. What is lost of a
+    factor near 1, below 1e-7, is lost in the sum anyway.
     """
     parts = [
-        ops.log(ops.prod(1.0 + x[..., start : start + 64], axis=-1))
+        ops.log(ops.prod(x[..., start : start + 64], axis=-1))
         for start in range(0, x.shape[-1], 64)
     ]
     return sum(parts)

@@ -33,6 +33,7 @@ from keras_rmi.ops.regions import (
     binomial_coefficients,
     binomial_matrix,
     overlap_add,
+    shift,
 )
 
 
@@ -50,17 +51,13 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
     def joint(planes):
         maps, t = _coordinates(*planes, radius, epsilon)
-        z = ops.stack(maps, axis=-2)  # (..., h', 2d, w')
-        # Summed along each row of the map, then over the rows: XLA adds one
-        # after the other, and the rounding of n equal terms in a row exceeds
-        # epsilon where a map is constant.
-        mean = ops.mean(ops.mean(z, axis=-1), axis=-2)[..., None]
-        scatter = ops.sum(_backend.matmul(z, ops.swapaxes(z, -1, -2)), axis=-3)
+        sums, products = _backend.moments(maps)
         count = ops.cast(math.prod(ops.shape(maps[0])[-2:]), "float32")
-        # The planes are centred, so the means are small: nothing cancels.
-        return scatter - count * mean * ops.swapaxes(mean, -1, -2), mean, t
+        # The planes are centred, so the sums are small: nothing cancels.
+        outer = sums[..., :, None] * sums[..., None, :]
+        return products - outer / count, t
 
-    scatter, mean, t = _backend.map_planes(joint, (labels, probabilities), size)
+    scatter, t = _backend.map_planes(joint, (labels, probabilities), size)
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
     # NaN from the network must come out as NaN: a factorisation of NaN
@@ -93,25 +90,23 @@ def region_statistics(labels, probabilities, radius, epsilon):
             matrices.append(to_residual)
 
         def pull_back(arrays):
-            labels, probabilities, mean, *matrices = arrays
+            labels, probabilities, *matrices = arrays
             maps, _ = _coordinates(labels, probabilities, radius, epsilon)
             z = ops.stack(maps, axis=-3)  # (..., 2d, h', w')
             *leading, _, height, width = ops.shape(z)
+            # By rows first: XLA adds one after the other.
+            mean = ops.mean(ops.mean(z, axis=-1), axis=-1)[..., None]
             z = ops.reshape(z, (*leading, 2 * dimension, height * width))
-            return tuple(
-                overlap_add(
-                    ops.reshape(
-                        _backend.matmul(matrix, z)
-                        - _backend.matmul(matrix, mean),
-                        (*leading, dimension, height, width),
-                    ),
-                    radius,
-                )
-                for matrix in matrices
-            )
+            shape = (*leading, dimension, height, width)
+
+            def pull_back_by(matrix):
+                y = _backend.matmul(matrix, z) - _backend.matmul(matrix, mean)
+                return overlap_add(ops.reshape(y, shape), radius)
+
+            return tuple(pull_back_by(matrix) for matrix in matrices)
 
         return _backend.map_planes(
-            pull_back, (labels, probabilities, mean, *matrices), size
+            pull_back, (labels, probabilities, *matrices), size
         )
 
     return value, gradients
@@ -119,8 +114,8 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
 def _coordinates(labels, probabilities, radius, epsilon):
     """Rows of Z = [T P; T (Y - t P)], 2d maps (..., h', w'), and t."""
-    labels = _centred(labels)
-    probabilities = _centred(probabilities)
+    labels = _centred(labels, radius)
+    probabilities = _centred(probabilities, radius)
     # The value does not depend on t: the ridge coefficient only makes the
     # residual small, also for a class that is absent.
     t = ops.sum(labels * probabilities, axis=(-2, -1)) / (
@@ -132,10 +127,19 @@ def _coordinates(labels, probabilities, radius, epsilon):
     return [m[..., i, :, :] for i in range(2) for m in maps], t
 
 
-def _centred(planes):
-    """Planes without their mean; the second pass removes its rounding."""
+def _centred(planes, radius):
+    """Planes without the mean of the pixels in the centre of a region.
+
+    A plane that is constant but for a padded border comes out as zeros there;
+    the second pass removes the rounding of the first. Rows are summed first:
+    XLA adds one after the other, and the rounding of n equal terms in a row
+    exceeds epsilon where a map is constant.
+    """
     for _ in range(2):
-        mean = ops.mean(ops.mean(planes, axis=-1), axis=-1)
+        centres = planes
+        for axis, size in enumerate(radius, start=len(planes.shape) - 2):
+            centres = shift(centres, size // 2, size, axis)
+        mean = ops.mean(ops.mean(centres, axis=-1), axis=-1)
         planes = planes - mean[..., None, None]
     return planes
 
