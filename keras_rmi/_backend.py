@@ -15,8 +15,8 @@ _BACKEND = keras.backend.backend()
 # ten times their copy in page faults, so rows are worked on in blocks that
 # stay in a core's cache. Planes cost many small operations each, so they go
 # in larger groups. On a GPU a block only bounds the memory.
-_ROW_BYTES = {"cpu": 3 * 2**20, "gpu": 2**28}
-_PLANE_BYTES = {"cpu": 2**23, "gpu": 2**28}
+_ROW_BYTES = {"cpu": 2**20, "gpu": 2**28}
+_PLANE_BYTES = {"cpu": 6 * 2**20, "gpu": 2**28}
 
 
 def custom_gradient(function, inputs):
@@ -150,24 +150,52 @@ def pool(x, factors, average):
     )
 
 
-def moments(maps):
-    """Sums (...,m) and sums of products (...,m,m) of m maps (...,h,w).
+def stack(parts, count, axis):
+    """Stacks `count` arrays that come one at a time.
 
-    XLA on a CPU multiplies twice as fast where the maps lie interleaved;
-    torch is slow to write them so. Sums are taken along rows first: XLA adds
-    one after the other, and the rounding of n equal terms in a row exceeds
-    epsilon where a map is constant.
+    On torch each is written into the result while it is in cache, and freed.
+    Where code is traced there is nothing to gain.
+    """
+    if _BACKEND != "torch":
+        return ops.stack(list(parts), axis=axis)
+    import torch
+
+    result = None
+    for index, part in enumerate(parts):
+        if result is None:
+            shape = list(part.shape)
+            shape.insert(axis + 1 + len(shape) if axis < 0 else axis, count)
+            result = torch.empty(shape, dtype=part.dtype, device=part.device)
+        result.select(axis, index).copy_(part)
+    return result
+
+
+def moments(maps, count):
+    """Sums and sums of products of the maps in `count` arrays (...,k,h,w).
+
+    Returns (...,k*count), (...,k*count,k*count) and the number of terms. XLA
+    on a CPU multiplies twice as fast where the maps lie interleaved; torch is
+    slow to write them so. Sums are taken along rows first: XLA adds one after
+    the other, and the rounding of n equal terms in a row exceeds epsilon
+    where a map is constant.
     """
     if _BACKEND == "torch":
-        z = ops.stack(maps, axis=-3)
+        z = stack(maps, count, axis=-3)
+        *leading, kinds, _, height, width = z.shape
         sums = ops.sum(ops.sum(z, axis=-1), axis=-1)
-        z = ops.reshape(z, (*sums.shape, -1))
-        return sums, matmul(z, ops.swapaxes(z, -1, -2))
-    sums = [ops.sum(ops.sum(x, axis=-1), axis=-1) for x in maps]
-    z = ops.stack(maps, axis=-1)
-    *leading, height, width, size = ops.shape(z)
-    z = ops.reshape(z, (*leading, height * width, size))
-    return ops.stack(sums, axis=-1), matmul(ops.swapaxes(z, -1, -2), z)
+        z = ops.reshape(z, (*leading, kinds * count, height * width))
+        sums = ops.reshape(sums, z.shape[:-1])
+        products = matmul(z, ops.swapaxes(z, -1, -2))
+    else:
+        maps = list(maps)
+        maps = [m[..., i, :, :] for i in range(maps[0].shape[-3]) for m in maps]
+        sums = [ops.sum(ops.sum(x, axis=-1), axis=-1) for x in maps]
+        sums = ops.stack(sums, axis=-1)
+        z = ops.stack(maps, axis=-1)
+        *leading, height, width, size = ops.shape(z)
+        z = ops.reshape(z, (*leading, height * width, size))
+        products = matmul(ops.swapaxes(z, -1, -2), z)
+    return sums, products, ops.cast(height * width, "float32")
 
 
 def row_blocks(num_rows, multiple, bytes_per_row, like):

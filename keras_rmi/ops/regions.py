@@ -28,7 +28,7 @@ def shift(x, offset, length, axis):
 
 
 def binomial_coefficients(planes, radius):
-    """Coordinates of every region: (..., h, w) -> R*R maps (..., h', w').
+    """Yields coordinates of every region: (..., h, w) -> (..., h', w').
 
     `h' = h - R + 1`, `w' = w - R + 1`. Coordinate (a, b) of a region is its
     correlation with the coefficients of (1 + z)^(R-1-a) (1 - z)^a along the
@@ -37,8 +37,8 @@ def binomial_coefficients(planes, radius):
     come from sums and differences of neighbours alone, so what is small is
     computed as a small number.
     """
-    rows = _cascade(planes, radius[0], axis=-2)
-    return [m for row in rows for m in _cascade(row, radius[1], axis=-1)]
+    for row in _cascade(planes, radius[0], axis=-2):
+        yield from _cascade(row, radius[1], axis=-1)
 
 
 def _cascade(x, size, axis):

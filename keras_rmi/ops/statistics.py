@@ -51,8 +51,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
     def joint(planes):
         maps, t = _coordinates(*planes, radius, epsilon)
-        sums, products = _backend.moments(maps)
-        count = ops.cast(math.prod(ops.shape(maps[0])[-2:]), "float32")
+        sums, products, count = _backend.moments(maps, dimension)
         # The planes are centred, so the sums are small: nothing cancels.
         outer = sums[..., :, None] * sums[..., None, :]
         return products - outer / count, t
@@ -92,11 +91,13 @@ def region_statistics(labels, probabilities, radius, epsilon):
         def pull_back(arrays):
             labels, probabilities, *matrices = arrays
             maps, _ = _coordinates(labels, probabilities, radius, epsilon)
-            z = ops.stack(maps, axis=-3)  # (..., 2d, h', w')
-            *leading, _, height, width = ops.shape(z)
+            z = _backend.stack(maps, dimension, axis=-3)
+            *leading, _, _, height, width = ops.shape(z)  # (..., 2, d, h', w')
+            shape = (*leading, 2 * dimension, height * width)
             # By rows first: XLA adds one after the other.
-            mean = ops.mean(ops.mean(z, axis=-1), axis=-1)[..., None]
-            z = ops.reshape(z, (*leading, 2 * dimension, height * width))
+            mean = ops.mean(ops.mean(z, axis=-1), axis=-1)
+            mean = ops.reshape(mean, (*shape[:-1], 1))
+            z = ops.reshape(z, shape)
             shape = (*leading, dimension, height, width)
 
             def pull_back_by(matrix):
@@ -113,7 +114,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
 
 def _coordinates(labels, probabilities, radius, epsilon):
-    """Rows of Z = [T P; T (Y - t P)], 2d maps (..., h', w'), and t."""
+    """Rows of Z = [T P; T (Y - t P)], d maps (..., 2, h', w'), and t."""
     labels = _centred(labels, radius)
     probabilities = _centred(probabilities, radius)
     # The value does not depend on t: the ridge coefficient only makes the
@@ -123,8 +124,7 @@ def _coordinates(labels, probabilities, radius, epsilon):
     )
     residual = labels - t[..., None, None] * probabilities
     pair = ops.stack([probabilities, residual], axis=-3)
-    maps = binomial_coefficients(pair, radius)
-    return [m[..., i, :, :] for i in range(2) for m in maps], t
+    return binomial_coefficients(pair, radius), t
 
 
 def _centred(planes, radius):
