@@ -150,52 +150,75 @@ def pool(x, factors, average):
     )
 
 
-def stack(parts, count, axis):
-    """Stacks `count` arrays that come one at a time.
+def samples(maps, count):
+    """Matrix of all regions: `count` maps (...,k,h,w), one at a time.
 
-    On torch each is written into the result while it is in cache, and freed.
-    Where code is traced there is nothing to gain.
+    Column by column the entries of a region in the k kinds of maps, and a 1:
+    (...,k*count+1,h*w). On torch each map is written into it while it is in
+    cache, and freed. XLA on a CPU multiplies twice as fast where a region
+    lies in one piece, so there the matrix is its transpose.
     """
     if _BACKEND != "torch":
-        return ops.stack(list(parts), axis=axis)
+        maps = list(maps)
+        kinds = range(maps[0].shape[-3])
+        maps = [m[..., kind, :, :] for kind in kinds for m in maps]
+        z = ops.stack([*maps, ops.ones_like(maps[0])], axis=-1)
+        *leading, height, width, size = ops.shape(z)
+        return ops.reshape(z, (*leading, height * width, size))
     import torch
 
-    result = None
-    for index, part in enumerate(parts):
-        if result is None:
-            shape = list(part.shape)
-            shape.insert(axis + 1 + len(shape) if axis < 0 else axis, count)
-            result = torch.empty(shape, dtype=part.dtype, device=part.device)
-        result.select(axis, index).copy_(part)
-    return result
+    for index, part in enumerate(maps):
+        if index == 0:
+            *leading, kinds, height, width = part.shape
+            z = torch.empty(
+                (*leading, kinds * count + 1, height * width),
+                dtype=part.dtype,
+                device=part.device,
+            )
+            z[..., -1, :] = 1.0
+            rows = z[..., :-1, :].unflatten(-1, (height, width))
+            rows = rows.unflatten(-3, (kinds, count))
+        rows[..., index, :, :].copy_(part)
+    return z
 
 
-def moments(maps, count):
-    """Sums and sums of products of the maps in `count` arrays (...,k,h,w).
+def second_moments(z):
+    """z z' of `samples`: products, sums in the last row, the number of them."""
+    swapped = ops.swapaxes(z, -1, -2)
+    return matmul(z, swapped) if _BACKEND == "torch" else matmul(swapped, z)
 
-    Returns (...,k*count), (...,k*count,k*count) and the number of terms. XLA
-    on a CPU multiplies twice as fast where the maps lie interleaved; torch is
-    slow to write them so. Sums are taken along rows first: XLA adds one after
-    the other, and the rounding of n equal terms in a row exceeds epsilon
-    where a map is constant.
+
+def transform(matrix, z):
+    """matrix z of `samples`, (...,m,h*w)."""
+    return matmul(matrix, z if _BACKEND == "torch" else ops.swapaxes(z, -1, -2))
+
+
+def add_shifted(parts, axis, count=None):
+    """Sum of equal arrays, the k-th moved by k along `axis`.
+
+    The result is longer by `count - 1`. On torch they are added in place.
     """
+    count = len(parts) if count is None else count
+    axis = axis + len(parts[0].shape)
     if _BACKEND == "torch":
-        z = stack(maps, count, axis=-3)
-        *leading, kinds, _, height, width = z.shape
-        sums = ops.sum(ops.sum(z, axis=-1), axis=-1)
-        z = ops.reshape(z, (*leading, kinds * count, height * width))
-        sums = ops.reshape(sums, z.shape[:-1])
-        products = matmul(z, ops.swapaxes(z, -1, -2))
-    else:
-        maps = list(maps)
-        maps = [m[..., i, :, :] for i in range(maps[0].shape[-3]) for m in maps]
-        sums = [ops.sum(ops.sum(x, axis=-1), axis=-1) for x in maps]
-        sums = ops.stack(sums, axis=-1)
-        z = ops.stack(maps, axis=-1)
-        *leading, height, width, size = ops.shape(z)
-        z = ops.reshape(z, (*leading, height * width, size))
-        products = matmul(ops.swapaxes(z, -1, -2), z)
-    return sums, products, ops.cast(height * width, "float32")
+        import torch
+
+        length = parts[0].shape[axis]
+        shape = list(parts[0].shape)
+        shape[axis] = length + count - 1
+        total = torch.zeros(
+            shape, dtype=parts[0].dtype, device=parts[0].device
+        )
+        for k, part in enumerate(parts):
+            total.narrow(axis, k, length).add_(part)
+        return total
+    total = None
+    for k, part in enumerate(parts):
+        padding = [(0, 0)] * len(part.shape)
+        padding[axis] = (k, count - 1 - k)
+        part = ops.pad(part, padding) if count > 1 else part
+        total = part if total is None else total + part
+    return total
 
 
 def row_blocks(num_rows, multiple, bytes_per_row, like):
@@ -225,18 +248,31 @@ def assemble(function, blocks, axis, size):
     """
     if _BACKEND != "torch" or len(blocks) == 1:
         return concatenate([function(*block) for block in blocks], axis)
+    return _assemble(lambda *block: (function(*block),), blocks, axis, size)[0]
+
+
+def _assemble(function, blocks, axis, size):
+    """The same on torch, for functions that return tuples."""
     import torch
 
-    result, position = None, 0
+    if len(blocks) == 1:
+        return function(*blocks[0])
+    results, position = None, 0
     for block in blocks:
-        part = function(*block)
-        if result is None:
-            shape = list(part.shape)
-            shape[axis] = size
-            result = torch.empty(shape, dtype=part.dtype, device=part.device)
-        result.narrow(axis, position, part.shape[axis]).copy_(part)
-        position += part.shape[axis]
-    return result
+        parts = function(*block)
+        if results is None:
+            results = []
+            for part in parts:
+                shape = list(part.shape)
+                shape[axis] = size
+                results.append(
+                    torch.empty(shape, dtype=part.dtype, device=part.device)
+                )
+        length = parts[0].shape[axis]
+        for result, part in zip(results, parts):
+            result.narrow(axis, position, length).copy_(part)
+        position += length
+    return tuple(results)
 
 
 def map_planes(function, arrays, bytes_per_plane):
@@ -251,11 +287,15 @@ def map_planes(function, arrays, bytes_per_plane):
         budget = _PLANE_BYTES["cpu" if on_cpu else "gpu"]
         step = max(1, budget // bytes_per_plane)
         count = arrays[0].shape[0]
-        groups = [
-            function(tuple(array[i : i + step] for array in arrays))
-            for i in range(0, count, step)
-        ]
-        return tuple(concatenate(group, axis=0) for group in zip(*groups))
+        blocks = [(i, min(i + step, count)) for i in range(0, count, step)]
+        return _assemble(
+            lambda start, stop: function(
+                tuple(array[start:stop] for array in arrays)
+            ),
+            blocks,
+            axis=0,
+            size=count,
+        )
     if _BACKEND == "jax":
         import jax
 

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from keras_rmi import _backend
+
 
 def region_vectors(x, radius):
     """Neighbourhoods: (N,H,W,C) -> (N, H-R+1, W-R+1, C, R*R).
@@ -19,70 +21,117 @@ def region_vectors(x, radius):
     return ops.stack(shifted, axis=-1)
 
 
-def shift(x, offset, length, axis):
+def shift(x, offset, length, axis, stride=1):
     """The part of `x` that starts at `offset` for windows of `length`."""
     end = offset - length + 1
     index = [slice(None)] * len(x.shape)
-    index[axis] = slice(offset, end if end < 0 else None)
+    index[axis] = slice(offset, end if end < 0 else None, stride)
     return x[tuple(index)]
 
 
-def binomial_coefficients(planes, radius):
-    """Yields coordinates of every region: (..., h, w) -> (..., h', w').
+def group_step(radius):
+    """How many regions, one below the other, share one set of coordinates.
 
-    `h' = h - R + 1`, `w' = w - R + 1`. Coordinate (a, b) of a region is its
-    correlation with the coefficients of (1 + z)^(R-1-a) (1 - z)^a along the
-    rows and the same with b along the columns: a sum of neighbours, smooth
-    content, for a = b = 0, and differences of order a + b otherwise. They
-    come from sums and differences of neighbours alone, so what is small is
-    computed as a small number.
+    The products of a group cost (R + step - 1)^2 / step for each region, the
+    least for R - 1: two thirds of a region's own for R = 3, half for R = 5.
     """
-    for row in _cascade(planes, radius[0], axis=-2):
-        yield from _cascade(row, radius[1], axis=-1)
+    return max(1, radius[0] - 1)
 
 
-def _cascade(x, size, axis):
-    """The `size` binomial filters of `x` along `axis`."""
+def group_coordinates(planes, radius, step=1):
+    """Yields coordinates of groups: (..., h, w) -> (..., g, w').
+
+    A group is `step` regions, one below the other: S = R + step - 1 rows of
+    pixels, S * R coordinates; `g = (h - R + 1) // step`, `w' = w - R + 1`.
+    Coordinate (a, b) is the correlation with the coefficients of
+    (1 + z)^(S-1-a) (1 - z)^a along the rows, and the same for R and b along
+    the columns: a sum of neighbours, smooth content, for a = b = 0, and
+    differences of order a + b otherwise. They come from sums and differences
+    of neighbours alone, so what is small is computed as a small number.
+    """
+    rows, columns = radius
+    for row in _cascade(planes, rows + step - 1, axis=-2, stride=step):
+        yield from _cascade(row, columns, axis=-1)
+
+
+def _cascade(x, size, axis, stride=1):
+    """Yields the `size` binomial filters of `x` along `axis`."""
     axis = axis + len(x.shape)
     filtered = [x]
-    for _ in range(size - 1):
-        pairs = [(shift(f, 0, 2, axis), shift(f, 1, 2, axis)) for f in filtered]
+    for level in range(size - 1):
+        every = stride if level == size - 2 else 1
+        pairs = [
+            (shift(f, 0, 2, axis, every), shift(f, 1, 2, axis, every))
+            for f in filtered
+        ]
+        if level == size - 2:
+            for here, after in pairs:
+                yield here + after
+            yield here - after
+            return
         filtered = [here + after for here, after in pairs]
         here, after = pairs[-1]
         filtered.append(here - after)
-    return filtered
+    yield from filtered
 
 
 def binomial_matrix(radius):
-    """T with `binomial_coefficients = T region_vector`, (R*R, R*R) NumPy.
+    """T with coordinates = T region_vector, (R*R, R*R) NumPy.
 
     `ln |det T| = d ln(2) (R_rows + R_columns - 2) / 2`. T is no rotation, but
     close to one: with rows scaled to unit length, T T' has a condition number
     of 4 for R = 3 and 24 for R = 5.
     """
     rows, columns = (
-        np.stack(_cascade(np.eye(size)[None], size, axis=-1))[:, 0, :, 0]
+        np.stack(list(_cascade(np.eye(size)[None], size, axis=-1)))[:, 0, :, 0]
         for size in radius
     )
     return np.kron(rows, columns).astype("float32")
 
 
-def overlap_add(vectors, radius):
-    """Adjoint of taking regions: (..., R*R, h', w') -> (..., h, w)."""
+def member_matrices(radius, step):
+    """A_i with coordinates of region i of a group = A_i those of the group.
+
+    (step, R*R, S*R) NumPy. With u = 1 + z and v = 1 - z, region i is z^i = (u
+    - v)^i / 2^i of a group whose filters have step - 1 factors more, all
+    others of which are 1 = (u + v) / 2. So a coordinate is made of those of
+    its own and of higher order, which are smaller.
+    """
     rows, columns = radius
+    members = np.zeros((step, rows, rows + step - 1), "float32")
+    for i in range(step):
+        for order in range(rows):
+            polynomial = np.eye(rows, dtype="float32")[order]
+            for k in range(step - 1):
+                factor = (0.5, -0.5) if k < i else (0.5, 0.5)
+                polynomial = np.convolve(polynomial, factor)
+            members[i, order] = polynomial
+    return np.kron(members, np.eye(columns, dtype="float32"))
+
+
+def overlap_add(vectors, radius, step=1):
+    """Adjoint of taking groups: (..., S*R, g, w') -> (..., h, w).
+
+    `h = g * step + R - 1`: rows below the last group are not there.
+    """
+    rows, columns = radius
+    size = rows + step - 1
     shape = ops.shape(vectors)
-    vectors = ops.reshape(vectors, (*shape[:-3], rows, columns, *shape[-2:]))
-    vectors = _add_shifted(vectors, columns, axis=-3, along=-1)
-    return _add_shifted(vectors, rows, axis=-3, along=-2)
-
-
-def _add_shifted(x, size, axis, along):
-    """Sums the entries of `axis`, entry k moved by k along `along`."""
-    total = None
-    for k in range(size):
-        part = x[(..., k, *[slice(None)] * (-axis - 1))]
-        padding = [(0, 0)] * len(part.shape)
-        padding[along] = (k, size - 1 - k)
-        part = ops.pad(part, padding) if size > 1 else part
-        total = part if total is None else total + part
-    return total
+    vectors = ops.reshape(vectors, (*shape[:-3], size, columns, *shape[-2:]))
+    parts = [vectors[..., k, :, :] for k in range(columns)]
+    parts = _backend.add_shifted(parts, axis=-1)  # (..., S, g, w)
+    if step == 1:
+        parts = [parts[..., k, :, :] for k in range(size)]
+        return _backend.add_shifted(parts, axis=-2)
+    # Row k of a group is row k % step of the group that is k // step below.
+    count = -(-size // step)
+    phases = []
+    for k in range(step):
+        phase = [parts[..., i, :, :] for i in range(k, size, step)]
+        phases.append(_backend.add_shifted(phase, axis=-2, count=count))
+    planes = ops.stack(phases, axis=-2)  # (..., g + count - 1, step, w)
+    shape = ops.shape(planes)
+    planes = ops.reshape(
+        planes, (*shape[:-3], shape[-3] * step, shape[-1])
+    )
+    return planes[..., : rows - 1 - (count - 1) * step or None, :]

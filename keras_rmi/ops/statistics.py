@@ -1,37 +1,48 @@
 """Region mutual information of label and probability planes, in float32.
 
-A plane is the down-sampled map of one class of one image. With `n` regions of
-`d` pixels in a plane, the arrays of every step are
+A plane is the down-sampled map of one class of one image. With regions of `d`
+pixels, the arrays of every step are
 
     labels Y, probabilities P          (planes, h, w)
-    residual E = Y - t P               (planes, h, w)   t: one number a plane
-    coordinates Z = [T P; T E]         (2d, n)          one plane at a time
+    centred P, residual E = Y - t P    (planes, 2, h, w)  t: a number a plane
+    coordinates Z of P and E, and 1    (2D + 1, n)        one plane at a time
+    products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
     Cholesky factor L of J             (planes, 2d, 2d)
     value  sum_{i>d} log L_ii / d      (planes,)
 
-where J = Z Z' + a [[G, -t G], [-t G, (1 + t^2) G]] with centred rows of Z,
-G = T T', and T the binomial filters of `regions`. Both changes of variables
-have a determinant that is known, so the value is that of the textbook form
+Regions that lie one below the other share most of their pixels, so they are
+taken in groups: D = d (2R-2)/R coordinates stand for R - 1 regions, and n is
+the number of groups. What remains at the lower border goes one by one, D = d.
+The products of the regions' own coordinates, T times a region with T the
+binomial filters of `regions`, are A_i Z Z' A_i' summed over the members i.
+
+J is these products, centred, + a [[G, -t G], [-t G, (1 + t^2) G]], G = T T'.
+Both changes of variables have a determinant that is known, so the value is
+that of the textbook form
 1/(2d) log det(M + a I), M = S_YY - S_YP (S_PP + a I)^-1 S_PY, but nothing
 large is subtracted from something large: the residual takes out what P
 explains of Y, the filters what neighbouring pixels have in common.
 
 The gradient is a product of the same small matrices: with K the last d rows
-of L^-1, the cotangent of Z is K'K Z / d. So Z, which is 2d times as large as
-the planes, is made again instead of being kept, and T' is applied to K'K, so
-that one product gives the cotangents of the region vectors themselves.
+of L^-1, the cotangent of a region's coordinates is K'K times them, / d. So Z,
+which is several times as large as the planes, is made again instead of being
+kept, and T', K'K and the A_i become one matrix, so that one product gives the
+cotangents of the pixels of the groups themselves.
 """
 
 import math
 
+import numpy as np
 from keras import ops
 
 from keras_rmi import _backend
 from keras_rmi.ops.linalg import inverse_lower
 from keras_rmi.ops.regions import (
-    binomial_coefficients,
     binomial_matrix,
+    group_coordinates,
+    group_step,
+    member_matrices,
     overlap_add,
     shift,
 )
@@ -47,16 +58,28 @@ def region_statistics(labels, probabilities, radius, epsilon):
     dimension = radius[0] * radius[1]
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
-    size = _coordinate_bytes(probabilities, dimension)
+    size = _coordinate_bytes(probabilities, radius)
 
-    def joint(planes):
-        maps, t = _coordinates(*planes, radius, epsilon)
-        sums, products, count = _backend.moments(maps, dimension)
-        # The planes are centred, so the sums are small: nothing cancels.
-        outer = sums[..., :, None] * sums[..., None, :]
-        return products - outer / count, t
+    def products(planes):
+        pair, t = _residual(*planes, radius, epsilon)
+        found = [
+            _backend.second_moments(_samples(band, radius, step))
+            for band, step in _bands(pair, radius)
+        ]
+        return (pair, t, *found)
 
-    scatter, t = _backend.map_planes(joint, (labels, probabilities), size)
+    pair, t, *found = _backend.map_planes(
+        products, (labels, probabilities), size
+    )
+    members = [_members(radius, step) for _, step in _bands(pair, radius)]
+    moments = 0.0
+    for products_of_groups, matrices in zip(found, members):
+        for matrix in matrices:
+            half = _backend.matmul(matrix, products_of_groups)
+            moments += _backend.matmul(half, ops.swapaxes(matrix, 0, 1))
+    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
+    # The planes are centred, so the sums are small: nothing cancels.
+    scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
     # NaN from the network must come out as NaN: a factorisation of NaN
@@ -87,34 +110,42 @@ def region_statistics(labels, probabilities, radius, epsilon):
         matrices = [to_probabilities - t[..., None, None] * to_residual]
         if of_labels:
             matrices.append(to_residual)
+        # The mean is subtracted by the row of ones: (planes, d, 2d + 1).
+        matrices = [
+            ops.concatenate([m, -_backend.matmul(m, sums / count)], axis=-1)
+            for m in matrices
+        ]
+        # For every band, from the coordinates of groups to their pixels.
+        matrices = [
+            _to_groups(matrix, of_members, radius)
+            for of_members in members
+            for matrix in matrices
+        ]
 
         def pull_back(arrays):
-            labels, probabilities, *matrices = arrays
-            maps, _ = _coordinates(labels, probabilities, radius, epsilon)
-            z = _backend.stack(maps, dimension, axis=-3)
-            *leading, _, _, height, width = ops.shape(z)  # (..., 2, d, h', w')
-            shape = (*leading, 2 * dimension, height * width)
-            # By rows first: XLA adds one after the other.
-            mean = ops.mean(ops.mean(z, axis=-1), axis=-1)
-            mean = ops.reshape(mean, (*shape[:-1], 1))
-            z = ops.reshape(z, shape)
-            shape = (*leading, dimension, height, width)
+            pair, *matrices = arrays
+            bands = _bands(pair, radius)
+            targets = len(matrices) // len(bands)
+            parts = []
+            for index, (band, step) in enumerate(bands):
+                z = _samples(band, radius, step)
+                shape = (-1, *_group_counts(band, radius, step))
+                for matrix in matrices[index * targets :][:targets]:
+                    y = _backend.transform(matrix, z)
+                    y = ops.reshape(y, (*ops.shape(y)[:-2], *shape))
+                    parts.append(overlap_add(y, radius, step))
+            return tuple(
+                _join(parts[target::targets], radius)
+                for target in range(targets)
+            )
 
-            def pull_back_by(matrix):
-                y = _backend.matmul(matrix, z) - _backend.matmul(matrix, mean)
-                return overlap_add(ops.reshape(y, shape), radius)
-
-            return tuple(pull_back_by(matrix) for matrix in matrices)
-
-        return _backend.map_planes(
-            pull_back, (labels, probabilities, *matrices), size
-        )
+        return _backend.map_planes(pull_back, (pair, *matrices), size)
 
     return value, gradients
 
 
-def _coordinates(labels, probabilities, radius, epsilon):
-    """Rows of Z = [T P; T (Y - t P)], d maps (..., 2, h', w'), and t."""
+def _residual(labels, probabilities, radius, epsilon):
+    """Centred [P, Y - t P] (..., 2, h, w), and t."""
     labels = _centred(labels, radius)
     probabilities = _centred(probabilities, radius)
     # The value does not depend on t: the ridge coefficient only makes the
@@ -123,8 +154,7 @@ def _coordinates(labels, probabilities, radius, epsilon):
         ops.sum(ops.square(probabilities), axis=(-2, -1)) + epsilon
     )
     residual = labels - t[..., None, None] * probabilities
-    pair = ops.stack([probabilities, residual], axis=-3)
-    return binomial_coefficients(pair, radius), t
+    return ops.stack([probabilities, residual], axis=-3), t
 
 
 def _centred(planes, radius):
@@ -144,6 +174,73 @@ def _centred(planes, radius):
     return planes
 
 
+def _bands(pair, radius):
+    """Rows whose regions come in groups, and the rest: (rows, step) each."""
+    step, border = group_step(radius), radius[0] - 1
+    if step == 1:
+        return [(pair, 1)]
+    regions = ops.shape(pair)[-2] - border
+    grouped = regions // step * step
+    bands = [
+        (pair[..., : grouped + border, :], step),
+        (pair[..., grouped:, :], 1),
+    ]
+    if pair.shape[-2] is None:
+        return bands
+    return [bands[i] for i in range(2) if (grouped, regions - grouped)[i]]
+
+
+def _join(parts, radius):
+    """Adjoint of `_bands`: they overlap by R - 1 rows."""
+    if len(parts) == 1:
+        return parts[0]
+    above, below = parts
+    border = radius[0] - 1
+    shared = above[..., -border:, :] + below[..., :border, :]
+    return ops.concatenate(
+        [above[..., :-border, :], shared, below[..., border:, :]], axis=-2
+    )
+
+
+def _samples(band, radius, step):
+    """Coordinates of the groups of a band, as `_backend.samples`."""
+    count = (radius[0] + step - 1) * radius[1]
+    return _backend.samples(group_coordinates(band, radius, step), count)
+
+
+def _group_counts(band, radius, step):
+    """Number of groups along the rows and the columns."""
+    height, width = ops.shape(band)[-2:]
+    return (height - radius[0] + 1) // step, width - radius[1] + 1
+
+
+def _members(radius, step):
+    """A_i for P, E and the 1: `step` matrices (2d + 1, 2D + 1)."""
+    matrices = member_matrices(radius, step)
+    (d, size), matrix = matrices.shape[1:], None
+    found = []
+    for member in matrices:
+        matrix = np.zeros((2 * d + 1, 2 * size + 1), "float32")
+        matrix[:d, :size] = matrix[d:-1, size:-1] = member
+        matrix[-1, -1] = 1.0
+        found.append(ops.convert_to_tensor(matrix))
+    return found
+
+
+def _to_groups(matrix, members, radius):
+    """From a region's pixels and coordinates to a group's of each.
+
+    (planes, d, 2d + 1) to (planes, D, 2D + 1): region i of a group begins in
+    its row i.
+    """
+    columns, step = radius[1], len(members)
+    total = 0.0
+    for i, member in enumerate(members):
+        rows = [(0, 0), (i * columns, (step - 1 - i) * columns), (0, 0)]
+        total += ops.pad(_backend.matmul(matrix, member), rows)
+    return total
+
+
 def _prior(t, metric):
     """[[G, -t G], [-t G, (1 + t^2) G]] for every plane; `metric` is G."""
     t = t[..., None, None]
@@ -154,7 +251,9 @@ def _prior(t, metric):
     return ops.concatenate([upper, lower], axis=-2)
 
 
-def _coordinate_bytes(planes, dimension):
+def _coordinate_bytes(planes, radius):
     """Bytes of Z for one plane; 1 where the size is not known."""
     height, width = planes.shape[-2:]
-    return 8 * dimension * (height or 1) * (width or 1)
+    step = group_step(radius)
+    size = (radius[0] + step - 1) * radius[1] / step
+    return int(8 * size * (height or 1) * (width or 1))
