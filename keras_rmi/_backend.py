@@ -114,40 +114,99 @@ def one_hot(ids, num_classes):
     return ops.one_hot(ids, num_classes, dtype="float32")
 
 
-def pool(x, factors, average):
-    """Average or maximum of windows: (N,H,W,C) -> (N,H//k,W//l,C).
+def subtract_at(x, ids, values):
+    """`x` (...,C) less `values` (...) at the ids (...), 0 or more, int32.
 
-    Each way is the only one that reads `x` as it is made. On torch Keras
-    copies maps to channels first before it pools them (3.15): windows are
-    axes of a view instead. XLA in TensorFlow (2.21) fuses what makes `x` into
-    sums of slices, XLA in JAX (0.10) into the pooling, neither the other way.
-    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/nn.py
+    On torch in place, without a one-hot map.
     """
-    height, width = (
-        ops.shape(x)[axis] // factor
-        for axis, factor in enumerate(factors, start=1)
-    )
+    if _BACKEND == "torch":
+        index = ops.cast(ids, "int64")[..., None]
+        return x.scatter_add_(-1, index, -values[..., None])
+    return x - values[..., None] * one_hot(ids, x.shape[-1])
+
+
+def pool(read, maps, factors, sides, average, fill):
+    """Average or maximum of windows of `read(*maps)`: (N,H,W,..) to (N,h,w,..).
+
+    `sides` are the cells outside of the maps above and below; left and right
+    there are k // 2. They are `fill`, or not there where sizes are known:
+    then whole windows are a view and those at the border come apart, so that
+    nothing is padded. Torch makes `read(*maps)` once. Where code is compiled
+    each row of the windows is read on its own: XLA would write a map that
+    several slices read, and on a CPU its own pooling copies the map first.
+    """
     rows, columns = factors
     if _BACKEND == "torch":
-        reduce = ops.sum if average else ops.max
-        x = x[:, : height * rows].unflatten(1, (height, rows))
-        x = reduce(x, axis=2)[:, :, : width * columns]
-        x = reduce(x.unflatten(2, (width, columns)), axis=3)
-        return x / (rows * columns) if average else x
-    if _BACKEND == "tensorflow":
-        parts = [
-            x[:, i : i + (height - 1) * rows + 1 : rows] for i in range(rows)
-        ]
-        x = functools.reduce(ops.add if average else ops.maximum, parts)
-        x = x / rows if average else x
-        factors = (1, columns)
-    return (ops.average_pool if average else ops.max_pool)(
-        x,
-        factors,
-        strides=factors,
-        padding="valid",
-        data_format="channels_last",
-    )
+        maps, read = (read(*maps),), _same
+    x = _reduce_windows(read, maps, 1, rows, sides, average, fill)
+    sides = (columns // 2, columns // 2)
+    x = _reduce_windows(_same, (x,), 2, columns, sides, average, fill)
+    return x / (rows * columns) if average else x
+
+
+def _same(x):
+    return x
+
+
+def _reduce_windows(read, maps, axis, factor, sides, average, fill):
+    """Sum or maximum of `factor` entries along `axis`."""
+    if factor == 1:
+        return read(*maps)
+    reduce = ops.add if average else ops.maximum
+    length = maps[0].shape[axis]
+    if length is None:
+        maps = [_pad(x, axis, *sides, fill) for x in maps]
+        length, sides = ops.shape(maps[0])[axis], (0, 0)
+        begin, count = 0, length // factor
+        after = 0
+    else:
+        begin = min(factor - sides[0], length) if sides[0] else 0
+        count = (length - begin) // factor
+        after = (length + sum(sides)) // factor - count - (1 if begin else 0)
+
+    def part(start, stop, step=1):
+        index = (slice(None),) * axis + (slice(start, stop, step),)
+        return read(*(x[index] for x in maps))
+
+    def window(start, stop):
+        entries = [part(i, i + 1) for i in range(start, stop)]
+        return functools.reduce(reduce, entries)
+
+    end = begin + count * factor
+    parts = [window(0, begin)] if begin else []
+    if _BACKEND == "torch" and count:
+        x = part(begin, end).unflatten(axis, (count, factor))
+        x = ops.sum(x, axis + 1) if average else ops.max(x, axis + 1)
+        parts.append(x)
+    elif maps[0].shape[axis] is None or count:
+        entries = [part(begin + i, end, factor) for i in range(factor)]
+        parts.append(functools.reduce(reduce, entries))
+    if after:
+        parts.append(window(end, length))
+    return concatenate(parts, axis)
+
+
+def _pad(x, axis, before, after, fill):
+    if before == after == 0:
+        return x
+    sides = [(0, 0)] * len(x.shape)
+    sides[axis] = (before, after)
+    return ops.pad(x, sides, constant_values=fill)
+
+
+def repeat_rows(x, factor, skip, length):
+    """Each row of (N,h,W,C) `factor` times, of these `length` from `skip`.
+
+    The result is (N,m,q,W,C): on torch, where whole rows are repeated, m = h
+    and q = 1 stands for all repetitions; otherwise m = length.
+    """
+    n, height, width, channels = ops.shape(x)
+    x = x[:, :, None]
+    if _BACKEND == "torch" and skip == 0 and length == height * factor:
+        return x
+    x = ops.broadcast_to(x, (n, height, factor, width, channels))
+    x = ops.reshape(x, (n, height * factor, width, channels))
+    return x[:, skip : skip + length, None]
 
 
 def samples(maps, count):

@@ -39,22 +39,20 @@ class WindowDownsampling:
     def __call__(self, x, first=True, last=True):
         """Pools a map, or the block of its rows that is `first`, `last`."""
         fill = 0.0 if self.average else -float("inf")
-        return self.pool(self.pad(x, first, last, fill))
+        return self.reduce(lambda x: x, (x,), first, last, fill)
 
-    def pad(self, x, first=True, last=True, fill=0.0):
-        """The map, or block of its rows, with the cells around it."""
-        if self.pool_size == (1, 1):
-            return x
-        rows, columns = (factor // 2 for factor in self.pool_size)
-        sides = [(rows if first else 0, rows if last else 0), (columns,) * 2]
-        rest = [(0, 0)] * (len(x.shape) - 3)
-        return ops.pad(x, [(0, 0), *sides, *rest], constant_values=fill)
+    def reduce(self, read, maps, first=True, last=True, fill=0.0):
+        """Pools `read(*maps)` where cells around the maps are `fill`.
 
-    def pool(self, x):
-        """Windows of a map that is padded already."""
+        `read` must make `fill` of `fill`.
+        """
         if self.pool_size == (1, 1):
-            return x
-        return _backend.pool(x, self.pool_size, self.average)
+            return read(*maps)
+        side = self.pool_size[0] // 2
+        sides = (side if first else 0, side if last else 0)
+        return _backend.pool(
+            read, maps, self.pool_size, sides, self.average, fill
+        )
 
     def one_hot(self, ids, num_classes):
         """Pools the one-hot map of class ids (N,H,W) without making it.
@@ -66,7 +64,8 @@ class WindowDownsampling:
             for length, factor in zip(ops.shape(ids)[1:], self.pool_size)
         )
         rows, columns = self.pool_size
-        ids = self.pad(ids, fill=-1)
+        sides = [(factor // 2,) * 2 for factor in self.pool_size]
+        ids = ops.pad(ids, [(0, 0), *sides], constant_values=-1)
         total = None
         for i in range(rows):
             for j in range(columns):
@@ -85,25 +84,34 @@ class WindowDownsampling:
         return total / (rows * columns) if self.average else total
 
     def row_blocks(self, height, bytes_per_row, like):
-        """Ranges of rows that hold whole windows, as (start, stop)."""
+        """Ranges of rows that hold whole windows, as (start, stop).
+
+        The first window, which begins outside of the map, has its own.
+        """
         factor = self.pool_size[0]
         if height is None:
             return [(0, None)]
         offset = factor // 2
-        covered = pooled_length(height, factor) * factor
+        begin = factor - offset if offset else 0
+        covered = pooled_length(height, factor) * factor - offset - begin
+        if covered <= 0:
+            return [(0, height)]
         cuts = _backend.row_blocks(covered, factor, bytes_per_row, like)
-        starts = [max(0, start - offset) for start, _ in cuts]
+        if len(cuts) == 1:
+            return [(0, height)]
+        starts = [*([0] if begin else []), *(begin + start for start, _ in cuts)]
         return list(zip(starts, [*starts[1:], height]))
 
     def spread(self, cotangent, pooled, size):
         """Adjoint of `__call__` by rows: `rows(start, stop, values)`.
 
         `cotangent` and `pooled` are (N,h,w,C), `values()` is what was pooled
-        in these rows. A maximum that is reached several times shares its
-        cotangent evenly.
+        in these rows. The result is (N,m,q,W,C), m times q rows or, with q =
+        1, m windows whose rows are alike. A maximum that is reached several
+        times shares its cotangent evenly.
         """
         if self.pool_size == (1, 1):
-            return lambda start, stop, values: cotangent[:, start:stop]
+            return lambda start, stop, values: cotangent[:, start:stop, None]
         if self.average:
             rows, columns = self.pool_size
             cotangent = cotangent / (rows * columns)
@@ -113,11 +121,14 @@ class WindowDownsampling:
 
         def rows(start, stop, values):
             peak = self._repeat(pooled, start, stop, size)
+            values = ops.reshape(values(), _folded(peak))
             # Rounding differs where the same number is computed elsewhere.
-            hit = ops.cast(values() >= peak * (1.0 - 1e-6), "float32")
+            hit = ops.cast(values >= peak * (1.0 - 1e-6), "float32")
+            n, _, _, width, channels = ops.shape(hit)
+            hits = ops.reshape(hit, (n, -1, width, channels))
             last = stop is None or stop == size[0]
             begin, end = self._windows(start, stop)
-            hits = WindowDownsampling(self.pool_size)(hit, start == 0, last)
+            hits = WindowDownsampling(self.pool_size)(hits, start == 0, last)
             count = ops.maximum(hits * math.prod(self.pool_size), 1.0)
             share = cotangent[:, begin : None if last else end] / count
             return hit * self._repeat(share, start, stop, size, begin)
@@ -134,15 +145,20 @@ class WindowDownsampling:
     def _repeat(self, x, start, stop, size, begin=None):
         """Rows start..stop of every cell of `x` repeated over its window.
 
-        Pixels that no window covers are zero. `begin`: the first window in
-        `x`, if `x` is not the whole map.
+        (N,m,q,W,C) as in `spread`. Pixels that no window covers are zero.
+        `begin`: the first window in `x`, if `x` is not the whole map.
         """
         rows, columns = self.pool_size
         if begin is None:
             begin, end = self._windows(start, stop)
             x = x[:, begin : None if end is None else end + 1]
+        skip = start + rows // 2 - begin * rows
+        length = (size[0] if stop is None else stop) - start
         # One more, for the pixels that no window covers.
-        x = ops.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)])
+        missing = 1 if stop is None else -(-(skip + length) // rows)
+        missing = missing if stop is None else max(0, missing - x.shape[1])
+        x = ops.pad(x, [(0, 0), (0, missing), (0, 1), (0, 0)])
+        x = x if stop is None else x[:, : -(-(skip + length) // rows)]
         n, height, width, channels = ops.shape(x)
         # Columns before rows: the first copy is a small one.
         x = ops.broadcast_to(
@@ -150,12 +166,14 @@ class WindowDownsampling:
         )
         x = ops.reshape(x, (n, height, width * columns, channels))
         left = columns // 2
-        x = x[:, :, None, left : left + size[1]]
-        x = ops.broadcast_to(x, (n, height, rows, size[1], channels))
-        x = ops.reshape(x, (n, height * rows, size[1], channels))
-        skip = start + rows // 2 - begin * rows
-        length = (size[0] if stop is None else stop) - start
-        return x[:, skip : skip + length]
+        x = x[:, :, left : left + size[1]]
+        return _backend.repeat_rows(x, rows, skip, length)
+
+
+def _folded(like):
+    """Shape (N,m,-1,W,C) for a block whose cotangent is (N,m,q,W,C)."""
+    n, windows, _, width, channels = ops.shape(like)
+    return n, windows, -1, width, channels
 
 
 class InterpolationDownsampling:
@@ -221,7 +239,7 @@ class InterpolationDownsampling:
             n, height, width, channels = ops.shape(wide)
             flat = ops.reshape(wide, (n, height, width * channels))
             block = _backend.matmul(by_row[start:stop], flat)
-            return ops.reshape(block, (n, -1, width, channels))
+            return ops.reshape(block, (n, -1, 1, width, channels))
 
         return rows
 

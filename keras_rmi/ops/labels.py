@@ -31,13 +31,13 @@ class SparseLabels:
             None if weight is None else weight[:, start:stop],
         )
 
-    def flat(self):
-        """The pixels in a list, (N,H*W)."""
+    def reshaped(self, shape):
+        """The pixels of every image in another shape, (N,*shape)."""
         weight = self._weight
         return SparseLabels(
-            _flat(self.ids),
+            _reshape(self.ids, shape),
             self.num_classes,
-            None if weight is None else _flat(weight),
+            None if weight is None else _reshape(weight, shape),
         )
 
     @property
@@ -65,6 +65,12 @@ class SparseLabels:
             return ops.ones_like(self.ids, dtype="float32")
         return ops.take(class_weights, ops.maximum(self.ids, 0), axis=0)
 
+    def subtract_from(self, x, scale, class_weights):
+        """x_c - scale weight_c y_c (N,H,W,C); `x` is lost. `scale` is 0 where
+        void."""
+        values = scale[..., 0] * self.mass(class_weights)
+        return _backend.subtract_at(x, ops.maximum(self.ids, 0), values)
+
     def downsampled(self, downsampling):
         return downsampling.one_hot(self.ids, self.num_classes)
 
@@ -84,12 +90,12 @@ class DenseLabels:
             self.weight[:, start:stop],
         )
 
-    def flat(self):
-        n, _, _, channels = ops.shape(self.labels)
+    def reshaped(self, shape):
+        channels = self.labels.shape[-1]
         return DenseLabels(
-            ops.reshape(self.labels, (n, -1, channels)),
-            _flat(self.valid),
-            _flat(self.weight),
+            _reshape(self.labels, (*shape, channels)),
+            _reshape(self.valid, shape),
+            _reshape(self.weight, shape),
         )
 
     def dense(self):
@@ -104,13 +110,18 @@ class DenseLabels:
             labels = labels * class_weights
         return ops.sum(labels, axis=-1)
 
+    def subtract_from(self, x, scale, class_weights):
+        if class_weights is not None:
+            scale = class_weights * scale
+        return x - scale * self.labels
+
     def downsampled(self, downsampling):
         return downsampling(self.labels)
 
 
-def _flat(x):
-    """(N,H,W) as (N,H*W)."""
-    return ops.reshape(x, (ops.shape(x)[0], -1))
+def _reshape(x, shape):
+    """(N,...) as (N,*shape)."""
+    return ops.reshape(x, (ops.shape(x)[0], *shape))
 
 
 def read_labels(y_true, shape, axis, ignored, pixel_weight=None):

@@ -94,12 +94,12 @@ class _Objective:
                     pixel_sums.append(self._pixel_sum(block, labels))
                 if windows is not None:
                     last = stop is None or stop == x.shape[1]
-                    padded, valid = (
-                        windows.pad(part, start == 0, last)
-                        for part in (block, labels.valid)
+                    maps = (block, labels.valid)
+                    pooled.append(
+                        windows.reduce(
+                            self._probabilities, maps, start == 0, last
+                        )
                     )
-                    values = self._probabilities(padded, valid)
-                    pooled.append(windows.pool(values))
         if windows is not None:
             pooled = _backend.concatenate(pooled, axis=1)
         elif self.region is not None:
@@ -112,7 +112,7 @@ class _Objective:
 
     def _pixel_sum(self, block, labels):
         """Weighted sums (N,) of the pixel loss in these rows."""
-        pixels = labels.flat()
+        pixels = labels.reshaped((-1,))
         loss = self.reading.pixel_loss(_flat(block), pixels) * pixels.weight
         # By rows first: XLA adds one after the other.
         loss = ops.reshape(loss, ops.shape(labels.weight))
@@ -166,23 +166,30 @@ class _Objective:
                 statistics(upstream), pooled, ops.shape(x)[1:3]
             )
         if scale is not None:
-            scale = (scale * upstream)[:, None]
+            scale = (scale * upstream)[:, None, None, None]
 
         def rows(start, stop):
             block = self._block(x, start, stop)
             labels = self.labels.rows(start, stop)
             valid = labels.valid
-            labels = labels.flat()
             slope = cotangent = None
-            if scale is not None:
-                slope = ops.expand_dims(scale * labels.weight, axis=-1)
+            fold = (1, -1)
             if spread is not None:
                 cotangent = spread(
                     start, stop, lambda: self._probabilities(block, valid)
                 )
-                cotangent = _flat(cotangent) * labels.valid[..., None]
+                fold = (ops.shape(cotangent)[1], -1)
+            n, _, width, channels = ops.shape(block)
+            labels = labels.reshaped((*fold, width))
+            if scale is not None:
+                slope = ops.expand_dims(scale * labels.weight, axis=-1)
+            if spread is not None:
+                cotangent = cotangent * labels.valid[..., None]
             gradient = self.reading.gradient(
-                _flat(block), labels, slope, cotangent
+                ops.reshape(block, (n, *fold, width, channels)),
+                labels,
+                slope,
+                cotangent,
             )
             return ops.cast(ops.reshape(gradient, ops.shape(block)), x.dtype)
 

@@ -40,10 +40,11 @@ class SigmoidLogits:
         slope = None if cotangent is None else (1.0 - p) * cotangent
         if scale is None:
             return p * slope
+        weighted = scale
         if self.class_weights is not None:
-            scale = self.class_weights * scale
-        slope = scale if slope is None else slope + scale
-        return p * slope - scale * labels.dense()
+            weighted = self.class_weights * scale
+        slope = weighted if slope is None else slope + weighted
+        return labels.subtract_from(p * slope, scale, self.class_weights)
 
 
 class SoftmaxLogits:
@@ -65,11 +66,9 @@ class SoftmaxLogits:
         p = self.probabilities(x)
         pixel = region = None
         if scale is not None:
-            truth = labels.dense()
-            if self.class_weights is not None:
-                truth = self.class_weights * truth
             mass = labels.mass(self.class_weights)[..., None]
-            pixel = scale * (mass * p - truth)
+            pixel = (scale * mass) * p
+            pixel = labels.subtract_from(pixel, scale, self.class_weights)
         if cotangent is not None:
             mean = ops.sum(p * cotangent, axis=-1, keepdims=True)
             region = p * (cotangent - mean)
