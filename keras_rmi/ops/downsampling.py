@@ -65,7 +65,7 @@ class WindowDownsampling:
         )
         rows, columns = self.pool_size
         sides = [(factor // 2,) * 2 for factor in self.pool_size]
-        ids = ops.pad(ids, [(0, 0), *sides], constant_values=-1)
+        ids = _backend.pad(ids, [(0, 0), *sides], -1)
         total = None
         for i in range(rows):
             for j in range(columns):
@@ -99,7 +99,10 @@ class WindowDownsampling:
         cuts = _backend.row_blocks(covered, factor, bytes_per_row, like)
         if len(cuts) == 1:
             return [(0, height)]
-        starts = [*([0] if begin else []), *(begin + start for start, _ in cuts)]
+        starts = [
+            *([0] if begin else []),
+            *(begin + start for start, _ in cuts),
+        ]
         return list(zip(starts, [*starts[1:], height]))
 
     def spread(self, cotangent, pooled, size):
@@ -121,11 +124,11 @@ class WindowDownsampling:
 
         def rows(start, stop, values):
             peak = self._repeat(pooled, start, stop, size)
-            values = ops.reshape(values(), _folded(peak))
+            values = _backend.reshape(values(), _folded(peak))
             # Rounding differs where the same number is computed elsewhere.
             hit = ops.cast(values >= peak * (1.0 - 1e-6), "float32")
             n, _, _, width, channels = ops.shape(hit)
-            hits = ops.reshape(hit, (n, -1, width, channels))
+            hits = _backend.reshape(hit, (n, -1, width, channels))
             last = stop is None or stop == size[0]
             begin, end = self._windows(start, stop)
             hits = WindowDownsampling(self.pool_size)(hits, start == 0, last)
@@ -157,14 +160,14 @@ class WindowDownsampling:
         # One more, for the pixels that no window covers.
         missing = 1 if stop is None else -(-(skip + length) // rows)
         missing = missing if stop is None else max(0, missing - x.shape[1])
-        x = ops.pad(x, [(0, 0), (0, missing), (0, 1), (0, 0)])
+        x = _backend.pad(x, [(0, 0), (0, missing), (0, 1), (0, 0)])
         x = x if stop is None else x[:, : -(-(skip + length) // rows)]
         n, height, width, channels = ops.shape(x)
         # Columns before rows: the first copy is a small one.
         x = ops.broadcast_to(
             x[:, :, :, None], (n, height, width, columns, channels)
         )
-        x = ops.reshape(x, (n, height, width * columns, channels))
+        x = _backend.reshape(x, (n, height, width * columns, channels))
         left = columns // 2
         x = x[:, :, left : left + size[1]]
         return _backend.repeat_rows(x, rows, skip, length)
@@ -211,7 +214,7 @@ class InterpolationDownsampling:
         low, high, fraction = self._corners(length, factor)
         shape = [1] * len(x.shape)
         shape[axis] = -1
-        fraction = ops.cast(ops.reshape(fraction, shape), x.dtype)
+        fraction = ops.cast(_backend.reshape(fraction, shape), x.dtype)
         low, high = ops.take(x, low, axis=axis), ops.take(x, high, axis=axis)
         return low + fraction * (high - low)
 
@@ -237,9 +240,9 @@ class InterpolationDownsampling:
 
         def rows(start, stop, values):
             n, height, width, channels = ops.shape(wide)
-            flat = ops.reshape(wide, (n, height, width * channels))
+            flat = _backend.reshape(wide, (n, height, width * channels))
             block = _backend.matmul(by_row[start:stop], flat)
-            return ops.reshape(block, (n, -1, 1, width, channels))
+            return _backend.reshape(block, (n, -1, 1, width, channels))
 
         return rows
 

@@ -5,6 +5,8 @@ class is ignored, where its class id is outside of 0..C-1, where dense labels
 are all zero while `ignore_class` is set, and where its weight is zero.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -40,7 +42,7 @@ class SparseLabels:
             None if weight is None else _reshape(weight, shape),
         )
 
-    @property
+    @functools.cached_property
     def valid(self):
         """1 where a pixel counts, (N,H,W) float32."""
         return ops.cast(self.ids >= 0, "float32")
@@ -68,7 +70,9 @@ class SparseLabels:
     def subtract_from(self, x, scale, class_weights):
         """x_c - scale weight_c y_c (N,H,W,C); `x` is lost. `scale` is 0 where
         void."""
-        values = scale[..., 0] * self.mass(class_weights)
+        values = scale[..., 0]
+        if class_weights is not None:
+            values = values * self.mass(class_weights)
         return _backend.subtract_at(x, ops.maximum(self.ids, 0), values)
 
     def downsampled(self, downsampling):
@@ -121,7 +125,7 @@ class DenseLabels:
 
 def _reshape(x, shape):
     """(N,...) as (N,*shape)."""
-    return ops.reshape(x, (ops.shape(x)[0], *shape))
+    return _backend.reshape(x, (ops.shape(x)[0], *shape))
 
 
 def read_labels(y_true, shape, axis, ignored, pixel_weight=None):

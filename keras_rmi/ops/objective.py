@@ -115,7 +115,7 @@ class _Objective:
         pixels = labels.reshaped((-1,))
         loss = self.reading.pixel_loss(_flat(block), pixels) * pixels.weight
         # By rows first: XLA adds one after the other.
-        loss = ops.reshape(loss, ops.shape(labels.weight))
+        loss = _backend.reshape(loss, ops.shape(labels.weight))
         return ops.sum(ops.sum(loss, axis=-1), axis=-1)
 
     def _probabilities(self, block, valid):
@@ -132,7 +132,7 @@ class _Objective:
 
         def planes(x):
             x = ops.transpose(x, (0, 3, 1, 2))
-            return ops.reshape(x, (n * channels, height, width))
+            return _backend.reshape(x, (n * channels, height, width))
 
         values, gradients = region_statistics(
             planes(self.labels.downsampled(region.for_labels)),
@@ -140,7 +140,7 @@ class _Objective:
             region.radius,
             region.epsilon,
         )
-        values = ops.reshape(values, (n, channels))
+        values = _backend.reshape(values, (n, channels))
         if self.class_weights is not None:
             values = self.class_weights * values
 
@@ -151,7 +151,7 @@ class _Objective:
                 weight = self.class_weights * weight
             (derivative,) = gradients()
             shape = (n, channels, height, width)
-            derivative = ops.reshape(derivative, shape)
+            derivative = _backend.reshape(derivative, shape)
             derivative = derivative * weight[..., None, None]
             return ops.transpose(derivative, (0, 2, 3, 1))
 
@@ -186,12 +186,14 @@ class _Objective:
             if spread is not None:
                 cotangent = cotangent * labels.valid[..., None]
             gradient = self.reading.gradient(
-                ops.reshape(block, (n, *fold, width, channels)),
+                _backend.reshape(block, (n, *fold, width, channels)),
                 labels,
                 slope,
                 cotangent,
             )
-            return ops.cast(ops.reshape(gradient, ops.shape(block)), x.dtype)
+            return ops.cast(
+                _backend.reshape(gradient, ops.shape(block)), x.dtype
+            )
 
         return _backend.assemble(
             rows, self._row_blocks(x), axis=1, size=x.shape[1]
@@ -216,4 +218,4 @@ class _Objective:
 def _flat(x):
     """(N,r,W,C) as a list of pixels (N,r*W,C)."""
     shape = ops.shape(x)
-    return ops.reshape(x, (shape[0], -1, shape[-1]))
+    return _backend.reshape(x, (shape[0], -1, shape[-1]))

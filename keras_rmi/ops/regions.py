@@ -1,5 +1,7 @@
 """Square regions of a map, and the coordinates in which they decorrelate."""
 
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -48,31 +50,35 @@ def group_coordinates(planes, radius, step=1):
     the columns: a sum of neighbours, smooth content, for a = b = 0, and
     differences of order a + b otherwise. They come from sums and differences
     of neighbours alone, so what is small is computed as a small number.
+
+    Each is (operation, x, y): what is done last, so that it can be done where
+    the result belongs.
     """
     rows, columns = radius
-    for row in _cascade(planes, rows + step - 1, axis=-2, stride=step):
-        yield from _cascade(row, columns, axis=-1)
+    along_rows = _cascade(planes, rows + step - 1, axis=-2, stride=step)
+    for operation, x, y in along_rows:
+        yield from _cascade(operation(x, y), columns, axis=-1)
 
 
 def _cascade(x, size, axis, stride=1):
-    """Yields the `size` binomial filters of `x` along `axis`."""
+    """Yields the `size` binomial filters of `x` along `axis`, undone."""
     axis = axis + len(x.shape)
+    if size == 1:
+        x = x[(slice(None),) * axis + (slice(None, None, stride),)]
+        yield ops.add, x, ops.zeros_like(x)
+        return
     filtered = [x]
-    for level in range(size - 1):
-        every = stride if level == size - 2 else 1
+    for length in range(2, size + 1):
+        every = stride if length == size else 1
         pairs = [
             (shift(f, 0, 2, axis, every), shift(f, 1, 2, axis, every))
             for f in filtered
         ]
-        if level == size - 2:
-            for here, after in pairs:
-                yield here + after
-            yield here - after
-            return
-        filtered = [here + after for here, after in pairs]
-        here, after = pairs[-1]
-        filtered.append(here - after)
-    yield from filtered
+        last = [(ops.add, *pair) for pair in pairs]
+        last.append((ops.subtract, *pairs[-1]))
+        if length < size:
+            filtered = [operation(x, y) for operation, x, y in last]
+    yield from last
 
 
 def binomial_matrix(radius):
@@ -82,11 +88,24 @@ def binomial_matrix(radius):
     close to one: with rows scaled to unit length, T T' has a condition number
     of 4 for R = 3 and 24 for R = 5.
     """
-    rows, columns = (
-        np.stack(list(_cascade(np.eye(size)[None], size, axis=-1)))[:, 0, :, 0]
-        for size in radius
+    rows, columns = map(_filters, radius)
+    return np.kron(rows, columns)
+
+
+def _filters(size):
+    """Coefficients of (1 + z)^(size-1-a) (1 - z)^a, (size, size) NumPy."""
+    return np.stack(
+        [
+            _polynomial([(1, -1)] * order + [(1, 1)] * (size - 1 - order))
+            for order in range(size)
+        ]
     )
-    return np.kron(rows, columns).astype("float32")
+
+
+def _polynomial(factors):
+    return functools.reduce(np.convolve, factors, np.ones(1, "float32")).astype(
+        "float32"
+    )
 
 
 def member_matrices(radius, step):
@@ -101,11 +120,8 @@ def member_matrices(radius, step):
     members = np.zeros((step, rows, rows + step - 1), "float32")
     for i in range(step):
         for order in range(rows):
-            polynomial = np.eye(rows, dtype="float32")[order]
-            for k in range(step - 1):
-                factor = (0.5, -0.5) if k < i else (0.5, 0.5)
-                polynomial = np.convolve(polynomial, factor)
-            members[i, order] = polynomial
+            others = [(0.5, -0.5)] * i + [(0.5, 0.5)] * (step - 1 - i)
+            members[i, order, order : order + step] = _polynomial(others)
     return np.kron(members, np.eye(columns, dtype="float32"))
 
 
@@ -117,7 +133,9 @@ def overlap_add(vectors, radius, step=1):
     rows, columns = radius
     size = rows + step - 1
     shape = ops.shape(vectors)
-    vectors = ops.reshape(vectors, (*shape[:-3], size, columns, *shape[-2:]))
+    vectors = _backend.reshape(
+        vectors, (*shape[:-3], size, columns, *shape[-2:])
+    )
     parts = [vectors[..., k, :, :] for k in range(columns)]
     parts = _backend.add_shifted(parts, axis=-1)  # (..., S, g, w)
     if step == 1:
@@ -131,7 +149,7 @@ def overlap_add(vectors, radius, step=1):
         phases.append(_backend.add_shifted(phase, axis=-2, count=count))
     planes = ops.stack(phases, axis=-2)  # (..., g + count - 1, step, w)
     shape = ops.shape(planes)
-    planes = ops.reshape(
+    planes = _backend.reshape(
         planes, (*shape[:-3], shape[-3] * step, shape[-1])
     )
     return planes[..., : rows - 1 - (count - 1) * step or None, :]

@@ -58,12 +58,12 @@ def region_statistics(labels, probabilities, radius, epsilon):
     dimension = radius[0] * radius[1]
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
-    size = _coordinate_bytes(probabilities, radius)
+    size, memory = _coordinate_bytes(probabilities, radius), {}
 
     def products(planes):
         pair, t = _residual(*planes, radius, epsilon)
         found = [
-            _backend.second_moments(_samples(band, radius, step))
+            _backend.second_moments(_samples(band, radius, step, memory))
             for band, step in _bands(pair, radius)
         ]
         return (pair, t, *found)
@@ -128,11 +128,11 @@ def region_statistics(labels, probabilities, radius, epsilon):
             targets = len(matrices) // len(bands)
             parts = []
             for index, (band, step) in enumerate(bands):
-                z = _samples(band, radius, step)
+                z = _samples(band, radius, step, memory)
                 shape = (-1, *_group_counts(band, radius, step))
                 for matrix in matrices[index * targets :][:targets]:
-                    y = _backend.transform(matrix, z)
-                    y = ops.reshape(y, (*ops.shape(y)[:-2], *shape))
+                    y = _backend.transform(matrix, z, memory)
+                    y = _backend.reshape(y, (*ops.shape(y)[:-2], *shape))
                     parts.append(overlap_add(y, radius, step))
             return tuple(
                 _join(parts[target::targets], radius)
@@ -202,10 +202,12 @@ def _join(parts, radius):
     )
 
 
-def _samples(band, radius, step):
+def _samples(band, radius, step, memory):
     """Coordinates of the groups of a band, as `_backend.samples`."""
     count = (radius[0] + step - 1) * radius[1]
-    return _backend.samples(group_coordinates(band, radius, step), count)
+    return _backend.samples(
+        group_coordinates(band, radius, step), count, memory
+    )
 
 
 def _group_counts(band, radius, step):
@@ -237,7 +239,7 @@ def _to_groups(matrix, members, radius):
     total = 0.0
     for i, member in enumerate(members):
         rows = [(0, 0), (i * columns, (step - 1 - i) * columns), (0, 0)]
-        total += ops.pad(_backend.matmul(matrix, member), rows)
+        total += _backend.pad(_backend.matmul(matrix, member), rows)
     return total
 
 
