@@ -58,8 +58,7 @@ class SparseLabels:
 
     def pick(self, values):
         """sum_c y_c values_c (N,H,W), arbitrary where void."""
-        index = ops.maximum(self.ids, 0)[..., None]
-        return ops.take_along_axis(values, index, axis=-1)[..., 0]
+        return _backend.pick(values, ops.maximum(self.ids, 0))
 
     def mass(self, class_weights):
         """sum_c weight_c y_c (N,H,W), arbitrary where void."""
@@ -68,8 +67,10 @@ class SparseLabels:
         return ops.take(class_weights, ops.maximum(self.ids, 0), axis=0)
 
     def subtract_from(self, x, scale, class_weights):
-        """x_c - scale weight_c y_c (N,H,W,C); `x` is lost. `scale` is 0 where
-        void."""
+        """x_c - scale weight_c y_c (N,H,W,C), for a `scale` of 0 where void.
+
+        `x` may be lost.
+        """
         values = scale[..., 0]
         if class_weights is not None:
             values = values * self.mass(class_weights)

@@ -37,14 +37,22 @@ class SigmoidLogits:
 
     def gradient(self, x, labels, scale, cotangent):
         p = self.probabilities(x)
-        slope = None if cotangent is None else (1.0 - p) * cotangent
+        # Torch works in place where it can: that is twice as fast.
+        if cotangent is not None:
+            slope = 1.0 - p
+            slope *= cotangent
         if scale is None:
-            return p * slope
+            slope *= p
+            return slope
         weighted = scale
         if self.class_weights is not None:
             weighted = self.class_weights * scale
-        slope = weighted if slope is None else slope + weighted
-        return labels.subtract_from(p * slope, scale, self.class_weights)
+        if cotangent is None:
+            slope = p * weighted
+        else:
+            slope += weighted
+            slope *= p
+        return labels.subtract_from(slope, scale, self.class_weights)
 
 
 class SoftmaxLogits:

@@ -37,7 +37,6 @@ import numpy as np
 from keras import ops
 
 from keras_rmi import _backend
-from keras_rmi.ops.linalg import inverse_lower
 from keras_rmi.ops.regions import (
     binomial_matrix,
     group_coordinates,
@@ -58,25 +57,26 @@ def region_statistics(labels, probabilities, radius, epsilon):
     dimension = radius[0] * radius[1]
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
-    size, memory = _coordinate_bytes(probabilities, radius), {}
+    step = _step(probabilities, radius)
+    members = _members(radius, step)
+    size, memory = _coordinate_bytes(probabilities, radius, step), {}
 
     def products(planes):
         pair, t = _residual(*planes, radius, epsilon)
-        found = [
-            _backend.second_moments(_samples(band, radius, step, memory))
-            for band, step in _bands(pair, radius)
-        ]
-        return (pair, t, *found)
+        z = _samples(pair, radius, step, memory)
+        return pair, t, _backend.second_moments(z)
 
-    pair, t, *found = _backend.map_planes(
+    pair, t, of_groups = _backend.map_planes(
         products, (labels, probabilities), size
     )
-    members = [_members(radius, step) for _, step in _bands(pair, radius)]
     moments = 0.0
-    for products_of_groups, matrices in zip(found, members):
-        for matrix in matrices:
-            half = _backend.matmul(matrix, products_of_groups)
-            moments += _backend.matmul(half, ops.swapaxes(matrix, 0, 1))
+    for member in members:
+        half = _backend.matmul(member, of_groups)
+        moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
+    rest = _rest(pair, radius, step)
+    if rest is not None:
+        rest = _samples(rest, radius, 1, {})
+        moments += _backend.second_moments(rest)
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
@@ -94,7 +94,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
     value = ops.where(finite[..., 0, 0], value, nan)
 
     def gradients(of_labels=False):
-        whitening = inverse_lower(factor)[..., dimension:, :]
+        whitening = _backend.inverse_lower(factor)[..., dimension:, :]
         whitening = ops.where(finite, whitening, nan)
         # Cotangents of the vectors of P and E: (planes, d, 2d) each.
         to_probabilities, to_residual = (
@@ -115,31 +115,30 @@ def region_statistics(labels, probabilities, radius, epsilon):
             ops.concatenate([m, -_backend.matmul(m, sums / count)], axis=-1)
             for m in matrices
         ]
-        # For every band, from the coordinates of groups to their pixels.
-        matrices = [
-            _to_groups(matrix, of_members, radius)
-            for of_members in members
-            for matrix in matrices
-        ]
+        to_groups = [_to_groups(m, members, radius) for m in matrices]
 
         def pull_back(arrays):
-            pair, *matrices = arrays
-            bands = _bands(pair, radius)
-            targets = len(matrices) // len(bands)
-            parts = []
-            for index, (band, step) in enumerate(bands):
-                z = _samples(band, radius, step, memory)
-                shape = (-1, *_group_counts(band, radius, step))
-                for matrix in matrices[index * targets :][:targets]:
-                    y = _backend.transform(matrix, z, memory)
-                    y = _backend.reshape(y, (*ops.shape(y)[:-2], *shape))
-                    parts.append(overlap_add(y, radius, step))
+            pair, *to_groups = arrays
+            z = _samples(pair, radius, step, memory)
+            shape = _group_counts(pair, radius, step)
             return tuple(
-                _join(parts[target::targets], radius)
-                for target in range(targets)
+                _as_high_as(pair, _cotangent(m, z, shape, radius, step, memory))
+                for m in to_groups
             )
 
-        return _backend.map_planes(pull_back, (pair, *matrices), size)
+        cotangents = _backend.map_planes(pull_back, (pair, *to_groups), size)
+        if rest is None:
+            return cotangents
+        rows, columns = _group_counts(pair, radius, step)
+        shape = (-1, columns)
+        return tuple(
+            _backend.add_rows(
+                cotangent,
+                _cotangent(m, rest, shape, radius, 1, {}),
+                rows * step,
+            )
+            for cotangent, m in zip(cotangents, matrices)
+        )
 
     return value, gradients
 
@@ -174,45 +173,51 @@ def _centred(planes, radius):
     return planes
 
 
-def _bands(pair, radius):
-    """Rows whose regions come in groups, and the rest: (rows, step) each."""
-    step, border = group_step(radius), radius[0] - 1
+def _step(planes, radius):
+    """Regions in a group, one where there are not enough."""
+    step, height = group_step(radius), planes.shape[-2]
+    if height is not None and height - radius[0] + 1 < step:
+        return 1
+    return step
+
+
+def _rest(pair, radius, step):
+    """Rows of the regions that make no whole group, or None."""
     if step == 1:
-        return [(pair, 1)]
-    regions = ops.shape(pair)[-2] - border
-    grouped = regions // step * step
-    bands = [
-        (pair[..., : grouped + border, :], step),
-        (pair[..., grouped:, :], 1),
-    ]
-    if pair.shape[-2] is None:
-        return bands
-    return [bands[i] for i in range(2) if (grouped, regions - grouped)[i]]
+        return None
+    regions = ops.shape(pair)[-2] - radius[0] + 1
+    if pair.shape[-2] is not None and regions % step == 0:
+        return None
+    return pair[..., regions // step * step :, :]
 
 
-def _join(parts, radius):
-    """Adjoint of `_bands`: they overlap by R - 1 rows."""
-    if len(parts) == 1:
-        return parts[0]
-    above, below = parts
-    border = radius[0] - 1
-    shared = above[..., -border:, :] + below[..., :border, :]
-    return ops.concatenate(
-        [above[..., :-border, :], shared, below[..., border:, :]], axis=-2
-    )
+def _as_high_as(pair, above):
+    """Planes (..., h, w) from their upper rows, zero below."""
+    height = above.shape[-2]
+    if height is not None and height == pair.shape[-2]:
+        return above
+    below = pair[..., 0, ops.shape(above)[-2] :, :]
+    return ops.concatenate([above, ops.zeros_like(below)], axis=-2)
 
 
-def _samples(band, radius, step, memory):
-    """Coordinates of the groups of a band, as `_backend.samples`."""
+def _samples(pair, radius, step, memory):
+    """Coordinates of the groups, as `_backend.samples`."""
     count = (radius[0] + step - 1) * radius[1]
     return _backend.samples(
-        group_coordinates(band, radius, step), count, memory
+        group_coordinates(pair, radius, step), count, memory
     )
 
 
-def _group_counts(band, radius, step):
+def _cotangent(matrix, z, shape, radius, step, memory):
+    """Upper rows of the planes, from the coordinates of `shape` groups."""
+    y = _backend.transform(matrix, z, memory)
+    y = _backend.reshape(y, (*ops.shape(y)[:-1], *shape))
+    return overlap_add(y, radius, step)
+
+
+def _group_counts(pair, radius, step):
     """Number of groups along the rows and the columns."""
-    height, width = ops.shape(band)[-2:]
+    height, width = ops.shape(pair)[-2:]
     return (height - radius[0] + 1) // step, width - radius[1] + 1
 
 
@@ -253,9 +258,8 @@ def _prior(t, metric):
     return ops.concatenate([upper, lower], axis=-2)
 
 
-def _coordinate_bytes(planes, radius):
+def _coordinate_bytes(planes, radius, step):
     """Bytes of Z for one plane; 1 where the size is not known."""
     height, width = planes.shape[-2:]
-    step = group_step(radius)
     size = (radius[0] + step - 1) * radius[1] / step
     return int(8 * size * (height or 1) * (width or 1))
