@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._validation import check_class_weights, message
 from keras_rmi.ops.inputs import read_axis, read_map
 from keras_rmi.ops.labels import read_labels
@@ -28,6 +29,7 @@ class SegmentationLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._reduce = _Reduction(name=name, reduction=reduction, dtype=dtype)
 
+    @_backend.as_written
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
             y_pred = ops.convert_to_tensor(y_pred)

@@ -27,12 +27,14 @@ class SigmoidLogits:
         return ops.sigmoid(x)
 
     def pixel_loss(self, x, labels):
-        # softplus(x) = max(x, 0) - log sigmoid(|x|)
-        positive, tail = ops.relu(x), ops.sigmoid(ops.abs(x))
+        # softplus(x) = (x + |x|) / 2 - log sigmoid(|x|); a maximum with 0
+        # instead would be written to memory by XLA in TensorFlow (2.21).
+        size = ops.abs(x)
+        twice, tail = x + size, ops.sigmoid(size)
         if self.class_weights is None:
-            softplus = ops.sum(positive, axis=-1) - _sum_log(tail)
+            softplus = 0.5 * ops.sum(twice, axis=-1) - _sum_log(tail)
             return softplus - labels.pick(x)
-        softplus = self.class_weights * (positive - ops.log(tail))
+        softplus = self.class_weights * (0.5 * twice - ops.log(tail))
         return ops.sum(softplus, axis=-1) - labels.pick(self.class_weights * x)
 
     def gradient(self, x, labels, scale, cotangent):
