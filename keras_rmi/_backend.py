@@ -16,8 +16,8 @@ _BACKEND = keras.backend.backend()
 # ten times their copy in page faults, so rows are worked on in blocks that
 # stay in a core's cache. Planes cost many small operations each, so they go
 # in larger groups. On a GPU a block only bounds the memory.
-_ROW_BYTES = {"cpu": 2**21, "gpu": 2**28}
-_PLANE_BYTES = {"cpu": 2**23, "gpu": 2**28}
+_ROW_BYTES = {"cpu": 3 * 2**19, "gpu": 2**28}
+_PLANE_BYTES = {"cpu": 2**22, "gpu": 2**28}
 
 
 def as_written(function):
@@ -296,9 +296,12 @@ def samples(maps, count, memory):
 
 
 def _fresh_or_kept(memory, shape, like):
-    if shape not in memory:
-        memory[shape] = like.new_empty(shape)
-    return memory[shape]
+    """An array to write to; the last of a row of groups may be smaller."""
+    count, *rest = shape
+    kept = memory.get(tuple(rest))
+    if kept is None or kept.shape[0] < count:
+        kept = memory[tuple(rest)] = like.new_empty(shape)
+    return kept[:count]
 
 
 def second_moments(z):

@@ -182,6 +182,8 @@ def _folded(like):
 class InterpolationDownsampling:
     """Bilinear (aligned corners) or nearest samples of a map."""
 
+    average = True  # a mean of pixels, not one of them
+
     def __init__(self, pool_size, nearest=False):
         self.pool_size = pool_size
         self.nearest = nearest

@@ -76,6 +76,8 @@ class _Objective:
         if self.region is not None:
             rmi, statistics = self._statistics(pooled)
             value = rmi if value is None else value + rmi
+            if self.region.for_predictions.average:
+                pooled = None  # only a maximum looks at it again
 
         def gradient(upstream):
             return self._backward(x, upstream, scale, pooled, statistics)

@@ -127,6 +127,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
             )
 
         cotangents = _backend.map_planes(pull_back, (pair, *to_groups), size)
+        memory.clear()
         if rest is None:
             return cotangents
         rows, columns = _group_counts(pair, radius, step)
