@@ -201,30 +201,26 @@ class RegionMutualInformation(keras.metrics.Metric):
         )
 
     def result(self):
-        share = self._occurred()
+        means, occurred = self._means()
+        share = ops.cast(occurred, "float32")
         if self.class_weights is not None:
             share = share * ops.convert_to_tensor(
                 list(self.class_weights), dtype="float32"
             )
         total = ops.sum(share)
-        result = ops.sum(share * self._means()) / ops.where(
-            total == 0, 1.0, total
-        )
+        result = ops.sum(share * means) / ops.where(total == 0, 1.0, total)
         return ops.cast(result, self.dtype)
 
     def result_per_class(self):
-        nan = ops.convert_to_tensor(float("nan"), dtype="float32")
-        return ops.where(self._occurred() > 0, self._means(), nan)
-
-    def _occurred(self):
-        """1 for a class that has occurred, (C,). A NaN has."""
-        return ops.cast(ops.not_equal(self.weight, 0), "float32")
+        means, occurred = self._means()
+        return ops.where(occurred, means, float("nan"))
 
     def _means(self):
-        """Mean bound of each class (C,), 0 if it has not occurred."""
-        return self.total / ops.where(
-            ops.equal(self.weight, 0), 1.0, self.weight
-        )
+        """Mean bound of each class (C,), and whether it has occurred."""
+        total, weight = map(ops.convert_to_tensor, (self.total, self.weight))
+        # A weight of NaN has occurred.
+        occurred = weight != 0
+        return total / ops.where(occurred, weight, 1.0), occurred
 
     def get_config(self):
         options = (
