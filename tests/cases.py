@@ -142,6 +142,11 @@ def small(**options):
     }
 
 
+def plain(**options):
+    """Options that all losses have."""
+    return {"from_logits": True, "ignore_class": VOID, **options}
+
+
 CASES = (
     Case("rmi", small(radius=2), main=True),
     Case("rmi softmax, no pooling", small(activation="softmax", pooling=None)),
@@ -175,6 +180,31 @@ CASES = (
         "rmi region term alone, max",
         small(rmi_weight=1.0, pooling="max", ignore_class=(7, VOID)),
         hides_nan=True,
+    ),
+    Case(
+        "sigmoid crossentropy",
+        plain(),
+        loss=keras_rmi.SigmoidCrossentropy,
+        main=True,
+    ),
+    Case(
+        "sigmoid crossentropy one channel",
+        plain(label_smoothing=0.1, class_reduction="mean"),
+        loss=keras_rmi.SigmoidCrossentropy,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "softmax crossentropy",
+        plain(label_smoothing=0.1),
+        loss=keras_rmi.SoftmaxCrossentropy,
+        main=True,
+    ),
+    Case(
+        "softmax crossentropy one-hot, channels first",
+        plain(label_smoothing=0.1, class_weights=[1.0, 0.25, 2.0, 0.5], axis=1),
+        loss=keras_rmi.SoftmaxCrossentropy,
+        labels=one_hot,
     ),
 )
 MAIN_CASES = tuple(case for case in CASES if case.main)

@@ -1,5 +1,18 @@
 """Losses: a class for `compile`, a function for values per image."""
 
+from keras_rmi.losses.pixelwise import (
+    SigmoidCrossentropy,
+    SoftmaxCrossentropy,
+    sigmoid_crossentropy,
+    softmax_crossentropy,
+)
 from keras_rmi.losses.rmi import RMILoss, rmi_loss
 
-__all__ = ["RMILoss", "rmi_loss"]
+__all__ = [
+    "RMILoss",
+    "SigmoidCrossentropy",
+    "SoftmaxCrossentropy",
+    "rmi_loss",
+    "sigmoid_crossentropy",
+    "softmax_crossentropy",
+]

@@ -92,6 +92,10 @@ class DenseLabels:
             _flat(self.weight),
         )
 
+    @property
+    def num_classes(self):
+        return self.labels.shape[-1]
+
     def dense(self):
         return self.labels
 
@@ -106,6 +110,54 @@ class DenseLabels:
 
     def downsampled(self, downsampling):
         return downsampling(self.labels)
+
+
+class SmoothedLabels:
+    """`share * y + rest` of the labels y, which stay in their form."""
+
+    def __init__(self, labels, share, rest):
+        self.labels = labels
+        self.share = share
+        self.rest = rest
+
+    def rows(self, start, stop):
+        return SmoothedLabels(
+            self.labels.rows(start, stop), self.share, self.rest
+        )
+
+    def flat(self):
+        return SmoothedLabels(self.labels.flat(), self.share, self.rest)
+
+    @property
+    def valid(self):
+        return self.labels.valid
+
+    @property
+    def weight(self):
+        return self.labels.weight
+
+    def dense(self):
+        """The map (N,H,W,C), arbitrary where void."""
+        return self.share * self.labels.dense() + self.rest
+
+    def pick(self, values):
+        total = ops.sum(values, axis=-1)
+        return self.share * self.labels.pick(values) + self.rest * total
+
+    def mass(self, weights):
+        total = self.num_classes if weights is None else ops.sum(weights)
+        return self.share * self.labels.mass(weights) + self.rest * total
+
+    @property
+    def num_classes(self):
+        return self.labels.num_classes
+
+
+def smooth_labels(labels, smoothing, num_targets):
+    """Mixes labels with the uniform label `1 / num_targets`."""
+    if not smoothing:
+        return labels
+    return SmoothedLabels(labels, 1.0 - smoothing, smoothing / num_targets)
 
 
 def _flat(x):

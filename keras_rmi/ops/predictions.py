@@ -16,6 +16,8 @@ differentiation would keep several maps of the size of the logits.
 import keras
 from keras import ops
 
+from keras_rmi._validation import message
+
 
 class SigmoidLogits:
     """loss = sum_c w_c (softplus(x_c) - y_c x_c), p = sigmoid(x)."""
@@ -133,6 +135,19 @@ class SoftmaxProbabilities:
 
     def _share(self, x):
         return x / ops.sum(x, axis=-1, keepdims=True)
+
+
+def check_channels(activation, num_classes, fix=None):
+    """Exclusive classes are two or more."""
+    if activation == "softmax" and num_classes < 2:
+        raise ValueError(
+            message(
+                "activation",
+                "'sigmoid' for `y_pred` with one channel",
+                activation,
+                fix,
+            )
+        )
 
 
 def read_predictions(activation, from_logits, class_weights):

@@ -47,10 +47,21 @@ def _maps(seed):
     return ids, logits
 
 
-def _loss(name, y_true, x, sample_weight=None, **options):
+def _loss(
+    name, y_true, x, sample_weight=None, loss=keras_rmi.RMILoss, **options
+):
     options.setdefault("from_logits", True)
-    loss = keras_rmi.RMILoss(reduction=None, **options)
+    loss = loss(reduction=None, **options)
     return Case(name, lambda x: loss(y_true, x, sample_weight), x)
+
+
+OTHER_LOSSES = {
+    keras_rmi.SigmoidCrossentropy: {"ignore_class": 255},
+    keras_rmi.SoftmaxCrossentropy: {
+        "ignore_class": 255,
+        "label_smoothing": 0.1,
+    },
+}
 
 
 def loss_cases():
@@ -93,6 +104,10 @@ def loss_cases():
         _loss("channels first", ids, first, axis=1),
         _loss("pixel term alone", ids, logits, rmi_weight=0.0),
         _loss("region term alone", ids, logits, rmi_weight=1.0),
+        *(
+            _loss(loss.__name__, void, logits, loss=loss, **options)
+            for loss, options in OTHER_LOSSES.items()
+        ),
     ]
 
 
