@@ -2,6 +2,7 @@
 
 from keras_rmi import callbacks, layers, losses, metrics, ops
 from keras_rmi.losses import (
+    CompositeLoss,
     RMILoss,
     SigmoidCrossentropy,
     SoftmaxCrossentropy,
@@ -13,6 +14,7 @@ from keras_rmi.losses import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompositeLoss",
     "RMILoss",
     "SigmoidCrossentropy",
     "SoftmaxCrossentropy",

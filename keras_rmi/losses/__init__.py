@@ -1,5 +1,6 @@
 """Losses: a class for `compile`, a function for values per image."""
 
+from keras_rmi.losses.composite import CompositeLoss
 from keras_rmi.losses.pixelwise import (
     SigmoidCrossentropy,
     SoftmaxCrossentropy,
@@ -9,6 +10,7 @@ from keras_rmi.losses.pixelwise import (
 from keras_rmi.losses.rmi import RMILoss, rmi_loss
 
 __all__ = [
+    "CompositeLoss",
     "RMILoss",
     "SigmoidCrossentropy",
     "SoftmaxCrossentropy",

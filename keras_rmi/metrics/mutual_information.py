@@ -16,12 +16,8 @@ from keras_rmi._validation import (
 from keras_rmi.ops.inputs import read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
-from keras_rmi.ops.pooled_maps import (
-    check_activation_fits,
-    check_region_fits,
-    read_pooling,
-)
-from keras_rmi.ops.predictions import read_predictions
+from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
+from keras_rmi.ops.predictions import check_channels, read_predictions
 from keras_rmi.ops.weights import read_sample_weight
 
 
@@ -130,7 +126,7 @@ class RegionMutualInformation(keras.metrics.Metric):
             pooling, pool_size
         )
         check_choice("activation", activation, ("sigmoid", "softmax"))
-        check_activation_fits(activation, count)
+        check_channels(activation, count)
         check_flag("from_logits", from_logits)
         self._ignored = check_ignore_class(ignore_class)
         check_number("epsilon", epsilon, 0.0, open_minimum=True)

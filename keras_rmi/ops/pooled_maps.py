@@ -41,14 +41,3 @@ def check_region_fits(region, downsampling, size, radius):
             )
         )
 
-
-def check_activation_fits(activation, num_classes):
-    """Refuses exclusive classes where there is one channel."""
-    if activation == "softmax" and num_classes < 2:
-        raise ValueError(
-            message(
-                "activation",
-                "'sigmoid' for `y_pred` with one channel",
-                activation,
-            )
-        )
