@@ -88,7 +88,7 @@ class Case:
 
     name: str
     options: dict
-    loss: type = keras_rmi.RMILoss
+    loss: Callable = keras_rmi.RMILoss
     labels: Callable = class_ids
     predictions: Callable = logits
     num_classes: int = 4
@@ -145,6 +145,15 @@ def small(**options):
 def plain(**options):
     """Options that all losses have."""
     return {"from_logits": True, "ignore_class": VOID, **options}
+
+
+def composite(axis=-1, **options):
+    """A composite in a composite, whose parts share the axis."""
+    common = plain(axis=axis)
+    rmi = keras_rmi.RMILoss(**small(rmi_weight=1.0, axis=axis))
+    pixel = keras_rmi.SigmoidCrossentropy(**common)
+    inner = keras_rmi.CompositeLoss({"rmi": (rmi, 0.5), "bce": pixel})
+    return keras_rmi.CompositeLoss({"structure": (inner, 2.0)}, **options)
 
 
 CASES = (
@@ -206,6 +215,7 @@ CASES = (
         loss=keras_rmi.SoftmaxCrossentropy,
         labels=one_hot,
     ),
+    Case("composite", {"name": "whole"}, loss=composite, main=True),
 )
 MAIN_CASES = tuple(case for case in CASES if case.main)
 # One case for each form of labels of a loss.

@@ -40,4 +40,3 @@ def check_region_fits(region, downsampling, size, radius):
                 "Lower `radius` or `pool_size`, or give larger images.",
             )
         )
-
