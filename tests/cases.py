@@ -215,6 +215,38 @@ CASES = (
         loss=keras_rmi.SoftmaxCrossentropy,
         labels=one_hot,
     ),
+    Case(
+        "affinity",
+        plain(sizes=(1, 2), edge_weight=0.5),
+        loss=keras_rmi.AffinityFieldLoss,
+        main=True,
+    ),
+    Case(
+        "affinity one-hot, channels first",
+        plain(class_weights=[1.0, 0.25, 2.0, 0.5], axis=1, margin=1.0),
+        loss=keras_rmi.AffinityFieldLoss,
+        labels=one_hot,
+    ),
+    Case(
+        "affinity one channel",
+        plain(activation="sigmoid", affinity_weight=2.0),
+        loss=keras_rmi.AffinityFieldLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "affinity probabilities",
+        plain(from_logits=False),
+        loss=keras_rmi.AffinityFieldLoss,
+        predictions=probabilities,
+    ),
+    Case("pyramid", plain(), loss=keras_rmi.PyramidLoss, main=True),
+    Case(
+        "pyramid one-hot, channels first",
+        plain(class_weights=[1.0, 0.25, 2.0, 0.5], axis=1, scales=[1.0, 0.3]),
+        loss=keras_rmi.PyramidLoss,
+        labels=one_hot,
+    ),
     Case("composite", {"name": "whole"}, loss=composite, main=True),
 )
 MAIN_CASES = tuple(case for case in CASES if case.main)

@@ -18,6 +18,7 @@ PUBLIC = {
         keras_rmi.layers,
         keras_rmi.metrics,
         keras_rmi.ops,
+        keras_rmi.callbacks,
     )
     for name in module.__all__
 }

@@ -68,6 +68,15 @@ class SparseLabels:
     def downsampled(self, downsampling):
         return downsampling.one_hot(self.ids, self.num_classes)
 
+    def at(self, rows, columns):
+        """The labels of some pixels, by their indices."""
+        weight = self._weight
+        return SparseLabels(
+            _at(self.ids, rows, columns),
+            self.num_classes,
+            None if weight is None else _at(weight, rows, columns),
+        )
+
 
 class DenseLabels:
     """A label map (N,H,W,C), float32, zero where void."""
@@ -110,6 +119,13 @@ class DenseLabels:
 
     def downsampled(self, downsampling):
         return downsampling(self.labels)
+
+    def at(self, rows, columns):
+        return DenseLabels(
+            _at(self.labels, rows, columns),
+            _at(self.valid, rows, columns),
+            _at(self.weight, rows, columns),
+        )
 
 
 class SmoothedLabels:
@@ -163,6 +179,11 @@ def smooth_labels(labels, smoothing, num_targets):
 def _flat(x):
     """(N,H,W) as (N,H*W)."""
     return ops.reshape(x, (ops.shape(x)[0], -1))
+
+
+def _at(x, rows, columns):
+    """(N,h,w,...) from (N,H,W,...), at the indices (h,) and (w,)."""
+    return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
 def read_labels(y_true, shape, axis, ignored, pixel_weight=None):

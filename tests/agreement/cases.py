@@ -61,6 +61,8 @@ OTHER_LOSSES = {
         "ignore_class": 255,
         "label_smoothing": 0.1,
     },
+    keras_rmi.AffinityFieldLoss: {"ignore_class": 255, "sizes": (1, 3)},
+    keras_rmi.PyramidLoss: {"ignore_class": 255},
 }
 
 
