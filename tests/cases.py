@@ -206,6 +206,71 @@ CASES = (
         loss=keras_rmi.SoftmaxCrossentropy,
         labels=one_hot,
     ),
+    Case(
+        "tversky",
+        plain(alpha=0.25, beta=0.75),
+        loss=keras_rmi.TverskyLoss,
+        main=True,
+    ),
+    Case(
+        "tversky all classes, channels first",
+        plain(classes="all", smooth=1, activation="sigmoid", axis=1),
+        loss=keras_rmi.TverskyLoss,
+    ),
+    Case("dice", plain(), loss=keras_rmi.DiceLoss, main=True),
+    Case(
+        "dice one channel",
+        plain(classes="all", smooth=1, activation="sigmoid"),
+        loss=keras_rmi.DiceLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case("jaccard", plain(), loss=keras_rmi.JaccardLoss, main=True),
+    Case(
+        "jaccard one-hot probabilities",
+        plain(from_logits=False, class_weights=[1.0, 0.25, 2.0, 0.5]),
+        loss=keras_rmi.JaccardLoss,
+        labels=one_hot,
+        predictions=probabilities,
+    ),
+    Case("focal", plain(), loss=keras_rmi.FocalLoss, main=True),
+    Case(
+        "focal one-hot, sigmoid probabilities",
+        plain(
+            gamma=0.5,
+            alpha=0.25,
+            activation="sigmoid",
+            from_logits=False,
+            class_weights=[1.0, 0.25, 2.0, 0.5],
+        ),
+        loss=keras_rmi.FocalLoss,
+        labels=one_hot,
+        predictions=probabilities,
+    ),
+    Case(
+        "focal one channel",
+        plain(alpha=0.25, activation="sigmoid"),
+        loss=keras_rmi.FocalLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "lovasz softmax", plain(), loss=keras_rmi.LovaszSoftmaxLoss, main=True
+    ),
+    Case(
+        "lovasz softmax one-hot, channels first",
+        plain(classes="all", class_weights=[1.0, 0.25, 2.0, 0.5], axis=1),
+        loss=keras_rmi.LovaszSoftmaxLoss,
+        labels=one_hot,
+    ),
+    Case(
+        "lovasz hinge",
+        plain(),
+        loss=keras_rmi.LovaszHingeLoss,
+        labels=mask,
+        num_classes=1,
+        main=True,
+    ),
 )
 MAIN_CASES = tuple(case for case in CASES if case.main)
 # One case for each form of labels of a loss.

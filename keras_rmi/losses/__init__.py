@@ -1,5 +1,18 @@
 """Losses: a class for `compile`, a function for values per image."""
 
+from keras_rmi.losses.focal import FocalLoss, focal_loss
+from keras_rmi.losses.lovasz import (
+    LovaszHingeLoss,
+    LovaszSoftmaxLoss,
+    lovasz_hinge_loss,
+    lovasz_softmax_loss,
+)
+from keras_rmi.losses.overlap import (
+    DiceLoss,
+    JaccardLoss,
+    dice_loss,
+    jaccard_loss,
+)
 from keras_rmi.losses.pixelwise import (
     SigmoidCrossentropy,
     SoftmaxCrossentropy,
@@ -7,12 +20,25 @@ from keras_rmi.losses.pixelwise import (
     softmax_crossentropy,
 )
 from keras_rmi.losses.rmi import RMILoss, rmi_loss
+from keras_rmi.losses.tversky import TverskyLoss, tversky_loss
 
 __all__ = [
+    "DiceLoss",
+    "FocalLoss",
+    "JaccardLoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
     "RMILoss",
     "SigmoidCrossentropy",
     "SoftmaxCrossentropy",
+    "TverskyLoss",
+    "dice_loss",
+    "focal_loss",
+    "jaccard_loss",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
     "rmi_loss",
     "sigmoid_crossentropy",
     "softmax_crossentropy",
+    "tversky_loss",
 ]
