@@ -161,6 +161,23 @@ def read_predictions(activation, from_logits, class_weights):
     return reading(class_weights)
 
 
+def as_logits(activation, from_logits, x):
+    """Logits of predictions, float32; of probabilities clipped as in Keras."""
+    x = ops.cast(x, "float32")
+    if from_logits:
+        return x
+    if activation == "softmax":
+        return ops.log(_clip(x / ops.sum(x, axis=-1, keepdims=True)))
+    clipped = _clip(x)
+    return ops.log(clipped) - ops.log(1.0 - clipped)
+
+
+def as_probabilities(activation, from_logits, x):
+    """Probabilities of predictions, float32."""
+    reading = read_predictions(activation, from_logits, None)
+    return reading.probabilities(ops.cast(x, "float32"))
+
+
 def _add(pixel, region):
     if pixel is None:
         return region

@@ -61,6 +61,11 @@ OTHER_LOSSES = {
         "ignore_class": 255,
         "label_smoothing": 0.1,
     },
+    keras_rmi.TverskyLoss: {"ignore_class": 255, "beta": 0.75},
+    keras_rmi.DiceLoss: {"ignore_class": 255, "activation": "sigmoid"},
+    keras_rmi.JaccardLoss: {"ignore_class": 255},
+    keras_rmi.FocalLoss: {"ignore_class": 255},
+    keras_rmi.LovaszSoftmaxLoss: {"ignore_class": 255},
     keras_rmi.AffinityFieldLoss: {"ignore_class": 255, "sizes": (1, 3)},
     keras_rmi.PyramidLoss: {"ignore_class": 255},
 }
@@ -110,6 +115,7 @@ def loss_cases():
             _loss(loss.__name__, void, logits, loss=loss, **options)
             for loss, options in OTHER_LOSSES.items()
         ),
+        _loss("hinge", mask, mask_logits, loss=keras_rmi.LovaszHingeLoss),
     ]
 
 
