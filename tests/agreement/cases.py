@@ -71,6 +71,15 @@ OTHER_LOSSES = {
 }
 
 
+def _composite(from_logits, reduction):
+    common = {"from_logits": from_logits, "ignore_class": 255}
+    parts = {
+        "rmi": (keras_rmi.RMILoss(**common), 0.5),
+        "ce": keras_rmi.SoftmaxCrossentropy(**common),
+    }
+    return keras_rmi.CompositeLoss(parts, reduction=reduction)
+
+
 def loss_cases():
     ids, logits = _maps(10)
     void = class_ids(10, void=255)
@@ -115,6 +124,7 @@ def loss_cases():
             _loss(loss.__name__, void, logits, loss=loss, **options)
             for loss, options in OTHER_LOSSES.items()
         ),
+        _loss("composite", void, logits, pixel_weights, loss=_composite),
         _loss("hinge", mask, mask_logits, loss=keras_rmi.LovaszHingeLoss),
     ]
 
@@ -122,7 +132,17 @@ def loss_cases():
 def hard_cases():
     """Where a gradient is rounding, or vanishes; only the values compare."""
     ids, logits = _maps(10)
+    metric = keras_rmi.metrics.RegionMutualInformation(
+        CLASSES, from_logits=True, ignore_class=255
+    )
+
+    def measure(x):
+        before = [variable.value for variable in metric.variables]
+        void = class_ids(10, void=255)
+        return keras.ops.stack(metric.stateless_update_state(before, void, x))
+
     return [
+        Case("metric", measure, logits),
         _loss("saturated", ids, 40 * one_hot(ids) - 20),
         _loss("constant map", ids, np.full_like(logits, 0.3)),
     ]
