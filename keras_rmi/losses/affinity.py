@@ -147,7 +147,7 @@ class AffinityFieldLoss(AdjustableLoss):
     >>> truth = np.eye(2, dtype="float32")[labels]
     >>> loss = keras_rmi.AffinityFieldLoss(from_logits=True)
     >>> [round(float(loss(labels, x * truth)), 4) for x in (0.0, 2.0, 8.0)]
-    [3.6931, 1.6038, 0.0003]
+    [3.6931, 1.6037, 0.0003]
 
     Differences from the paper:
 
@@ -172,7 +172,6 @@ class AffinityFieldLoss(AdjustableLoss):
         "edge_weight",
         "non_edge_weight",
         "activation",
-        "adaptive",
         *AdjustableLoss._common,
     )
 
@@ -211,7 +210,8 @@ class AffinityFieldLoss(AdjustableLoss):
         self.edge_weight = edge_weight
         self.non_edge_weight = non_edge_weight
         self.activation = activation
-        self.adaptive = adaptive
+        # Not the layer: its weights would be saved as those of the loss.
+        self._shares = None if adaptive is None else adaptive.shares
 
     def call(self, y_true, y_pred, sample_weight=None):
         x, labels, class_weights = self._read(y_true, y_pred, sample_weight)
@@ -229,10 +229,13 @@ class AffinityFieldLoss(AdjustableLoss):
 
     def get_config(self):
         config = {**super().get_config(), **self._current_weights()}
-        if self.adaptive is not None:
-            layer = keras.saving.serialize_keras_object(self.adaptive)
-            config["adaptive"] = layer
-        return config
+        layer = None
+        if self._shares is not None:
+            # A new one, without weights: it is no copy of the trained layer.
+            layer = self._shares.__self__
+            layer = type(layer).from_config(layer.get_config())
+            layer = keras.saving.serialize_keras_object(layer)
+        return {**config, "adaptive": layer}
 
     @classmethod
     def from_config(cls, config):
@@ -258,10 +261,10 @@ class AffinityFieldLoss(AdjustableLoss):
         weights = ops.convert_to_tensor(kinds, dtype="float32")[:, None]
         if class_weights is not None:
             weights = weights * class_weights
-        if self.adaptive is None:
+        if self._shares is None:
             weights = weights / len(self._sizes)
         else:
-            shares = self.adaptive.shares(len(self._sizes), x.shape[-1])
+            shares = self._shares(len(self._sizes), x.shape[-1])
             # Descent with the opposite slope: the shares seek the maximum.
             weights = weights * (2.0 * ops.stop_gradient(shares) - shares)
         return ops.sum(weights * terms, axis=(1, 2, 3))

@@ -115,7 +115,7 @@ class PyramidLoss(SegmentationLoss):
     >>> truth = np.eye(2, dtype="float32")[labels]
     >>> loss = keras_rmi.PyramidLoss(from_logits=True)
     >>> [round(float(loss(labels, x * truth)), 4) for x in (0.0, 4.0)]
-    [0.6931, 0.3189]
+    [0.6931, 0.039]
 
     Differences from the published code:
 
@@ -170,8 +170,10 @@ def _scaled(x, labels, scale):
     x = ops.where(valid > 0, ops.cast(x, "float32"), 0.0)
     # The share of a valid sample is 1/4 at least: its pixel is the nearest.
     share = bilinear_samples(valid, size)
-    share = ops.where(labels.valid[..., None] > 0, share, 1.0)
-    return bilinear_samples(x, size) / share, labels
+    counts = labels.valid[..., None] > 0
+    x = bilinear_samples(x, size) / ops.where(counts, share, 1.0)
+    # Probabilities that are all zero would have no sum to be divided by.
+    return ops.where(counts, x, 1.0), labels
 
 
 def _check_scales(scales):

@@ -89,7 +89,9 @@ class _Affinity:
                 (z_i, z_j), (p_i, p_j), (q_i, q_j) = (
                     _pair(x, offset) for x in (z, p, q)
                 )
-                rise, change = z_j - z_i, p_j - p_i
+                rise = z_j - z_i
+                # Of the small numbers: the difference of large ones is lost.
+                change = ops.where(z_i + z_j > 0, q_i - q_j, p_j - p_i)
                 at_j = forth * (p_j * q_j * rise) + back * change
                 at_i = forth * change + back * (p_i * q_i * rise)
                 total = total + _spread(-at_i, at_j, offset)
@@ -155,7 +157,7 @@ def _sum_pixels(x):
 
 
 def coin_logits(x, activation, from_logits):
-    """Ln p - ln(1 - p) of the probabilities p of predictions x (N,H,W,C)."""
+    """Logits `ln p - ln(1 - p)` of the probabilities p of x (N,H,W,C)."""
     if activation == "sigmoid" and from_logits:
         return x
     if from_logits:
@@ -168,7 +170,7 @@ def coin_logits(x, activation, from_logits):
 
 
 def _log_of_others(x):
-    """Ln sum_{k != c} exp(x_k) for each class c, (...,C).
+    """`ln sum_{k != c} exp(x_k)` for each class c, (...,C).
 
     Above p = 1/2, which one class can be, 1 - p is not computed from p but
     from the other classes.

@@ -26,6 +26,7 @@ def affinity_field_loss(
     class_weights=None,
 ):
     """Values (N,); `shares` (S, 2, C) replace the mean over the sizes."""
+    sizes = np.atleast_1d(sizes)
     y_pred = np.asarray(y_pred, "float64")
     num_classes = y_pred.shape[-1]
     targets, valid = read_labels(y_true, num_classes, ignore_class)

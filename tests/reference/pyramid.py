@@ -40,7 +40,7 @@ def pyramid_loss(
         share = np.where(valid[taken] > 0, resize(valid), 1.0)
         term, slope = pixel_term(
             targets[taken],
-            resize(valid * y_pred) / share,
+            np.where(valid[taken] > 0, resize(valid * y_pred) / share, 1.0),
             pixel_weights[taken],
             "softmax",
             from_logits,
