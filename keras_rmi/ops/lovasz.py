@@ -12,9 +12,9 @@ def lovasz_extension(errors, labels):
     `J` are written as products: a difference of two numbers near 1 would
     leave few digits of a step of one pixel in a million.
     """
-    weight = labels.weight[..., None]
-    inside = _planes(weight * labels.dense())
-    outside = _planes(weight * (1.0 - labels.dense()))
+    weight, truth = labels.weight[..., None], labels.dense()
+    inside = _planes(weight * truth)
+    outside = _planes(weight * (1.0 - truth))
     errors = _planes(errors)
     order = ops.argsort(-ops.stop_gradient(errors), axis=-1)
     errors, inside, outside = (

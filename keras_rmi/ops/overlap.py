@@ -15,11 +15,10 @@ def overlap_loss(probabilities, labels, alpha, beta, smooth):
     pixels whatever they are. Products with maps are few: each is kept for the
     gradient.
     """
-    weight = labels.weight[..., None]
-    truth = weight * labels.dense()
+    weight, truth = labels.weight[..., None], labels.dense()
     weighted = weight * probabilities
     hit, predicted, labelled = (
-        _over_pixels(x) for x in (weighted * labels.dense(), weighted, truth)
+        _over_pixels(x) for x in (weighted * truth, weighted, weight * truth)
     )
     total = _over_pixels(weight)
     scale = _over_pixels(labels.valid[..., None]) / _not_zero(total)
