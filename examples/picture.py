@@ -41,7 +41,7 @@ def draw(path, images, labels, results, class_names, colors):
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
     titles = ["image", "truth (white: void)"]
-    titles += [f"{n}: mIoU {r.mean_iou:.2f}" for n, r in results.items()]
+    titles += [_title(*item) for item in results.items()]
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     scenes.legend(
@@ -57,6 +57,12 @@ def draw(path, images, labels, results, class_names, colors):
     _draw_curves(curves, results)
     figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def _title(name, result):
+    """One line if it fits above a picture."""
+    separator = ": " if len(name) < 9 else "\n"
+    return f"{name}{separator}mIoU {result.mean_iou:.2f}"
 
 
 def _draw_curves(figure, results):

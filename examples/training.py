@@ -1,4 +1,4 @@
-"""A small network, the losses it can be trained with, and the training."""
+"""A small network, and its training."""
 
 import dataclasses
 import time
@@ -6,13 +6,11 @@ import warnings
 
 import keras
 import numpy as np
-
-import keras_rmi
+from choices import VOID
 
 # Keras' MeanIoU asks for int64, which JAX does not have by default.
 warnings.filterwarnings("ignore", "Explicitly requested dtype int64")
 
-VOID = 255
 SHOWN = 4  # images in the picture
 RARE = keras.initializers.Constant(-2.0)
 
@@ -26,20 +24,6 @@ class Result:
     mean_iou: float
     seconds_per_step: float
     predictions: np.ndarray
-
-
-def make_loss(name):
-    """The loss of that name, for logits and class ids with void."""
-    options = {
-        # Not Keras' own sparse cross entropy: with torch 2.13 its gradient
-        # fails on the output of a convolution.
-        "ce": {"rmi_weight": 0, "activation": "softmax"},
-        "bce": {"rmi_weight": 0},
-        "rmi": {},
-    }[name]
-    return keras_rmi.RMILoss(
-        from_logits=True, ignore_class=VOID, name=name, **options
-    )
 
 
 def build_network(size, num_classes):
@@ -119,7 +103,7 @@ class StepTimer(keras.callbacks.Callback):
         return float(np.median(self.intervals or [np.nan]))
 
 
-def train(loss_name, train_data, val_data, class_names, options):
+def train(loss, train_data, val_data, class_names, options, callbacks):
     """Trains a new network; equal seeds give equal weights and batches."""
     keras.utils.set_random_seed(options.seed)
     images, labels = train_data
@@ -131,11 +115,14 @@ def train(loss_name, train_data, val_data, class_names, options):
     metric = keras.metrics.MeanIoU(
         len(class_names), ignore_class=VOID, sparse_y_pred=False, name="miou"
     )
+    # A sum shows its parts.
+    parts = loss.part_metrics() if hasattr(loss, "part_metrics") else []
     model.compile(
         # The gradient of a log-determinant grows as the fit improves.
         optimizer=keras.optimizers.Adam(schedule, global_clipnorm=1.0),
-        loss=make_loss(loss_name),
+        loss=loss,
         metrics=[metric],
+        weighted_metrics=parts,
     )
     timer = StepTimer()
     history = model.fit(
@@ -143,7 +130,7 @@ def train(loss_name, train_data, val_data, class_names, options):
         validation_data=val_data,
         validation_batch_size=options.batch_size,
         epochs=options.epochs,
-        callbacks=[timer],
+        callbacks=[timer, *callbacks],
     )
     scores = model.evaluate(
         *val_data, batch_size=options.batch_size, return_dict=True, verbose=0

@@ -1,8 +1,62 @@
 """Structure-aware segmentation losses for Keras 3."""
 
-from keras_rmi import layers, losses, ops
-from keras_rmi.losses import RMILoss, rmi_loss
+from keras_rmi import callbacks, layers, losses, metrics, ops
+from keras_rmi.losses import (
+    AffinityFieldLoss,
+    CompositeLoss,
+    DiceLoss,
+    FocalLoss,
+    JaccardLoss,
+    LovaszHingeLoss,
+    LovaszSoftmaxLoss,
+    PyramidLoss,
+    RMILoss,
+    SigmoidCrossentropy,
+    SoftmaxCrossentropy,
+    TverskyLoss,
+    affinity_field_loss,
+    dice_loss,
+    focal_loss,
+    jaccard_loss,
+    lovasz_hinge_loss,
+    lovasz_softmax_loss,
+    pyramid_loss,
+    rmi_loss,
+    sigmoid_crossentropy,
+    softmax_crossentropy,
+    tversky_loss,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["RMILoss", "__version__", "layers", "losses", "ops", "rmi_loss"]
+__all__ = [
+    "AffinityFieldLoss",
+    "CompositeLoss",
+    "DiceLoss",
+    "FocalLoss",
+    "JaccardLoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
+    "PyramidLoss",
+    "RMILoss",
+    "SigmoidCrossentropy",
+    "SoftmaxCrossentropy",
+    "TverskyLoss",
+    "__version__",
+    "affinity_field_loss",
+    "callbacks",
+    "dice_loss",
+    "focal_loss",
+    "jaccard_loss",
+    "layers",
+    "losses",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
+    "metrics",
+    "ops",
+    "pyramid_loss",
+    "rmi_loss",
+    "sigmoid_crossentropy",
+    "softmax_crossentropy",
+    "tversky_loss",
+]

@@ -59,13 +59,21 @@ def check_flag(argument, value):
     return value
 
 
-def check_number(argument, value, minimum, maximum=None, open_minimum=False):
+def check_number(
+    argument,
+    value,
+    minimum,
+    maximum=None,
+    open_minimum=False,
+    open_maximum=False,
+):
     """A finite number within the bounds, as a float."""
     bound = ">" if open_minimum else ">="
+    end = ")" if open_maximum else "]"
     expected = (
         f"a finite number {bound} {minimum}"
         if maximum is None
-        else f"a number in [{minimum}, {maximum}]"
+        else f"a number in [{minimum}, {maximum}{end}"
     )
     if isinstance(value, (bool, str, bytes)):
         raise TypeError(message(argument, expected, value))
@@ -74,7 +82,9 @@ def check_number(argument, value, minimum, maximum=None, open_minimum=False):
     except (TypeError, ValueError):
         raise TypeError(message(argument, expected, value)) from None
     too_small = number <= minimum if open_minimum else number < minimum
-    too_large = number > maximum if maximum is not None else False
+    too_large = maximum is not None and (
+        number >= maximum if open_maximum else number > maximum
+    )
     if number - number != 0 or too_small or too_large:
         raise ValueError(message(argument, expected, value))
     return number

@@ -88,7 +88,7 @@ class Case:
 
     name: str
     options: dict
-    loss: type = keras_rmi.RMILoss
+    loss: Callable = keras_rmi.RMILoss
     labels: Callable = class_ids
     predictions: Callable = logits
     num_classes: int = 4
@@ -142,6 +142,20 @@ def small(**options):
     }
 
 
+def plain(**options):
+    """Options that all losses have."""
+    return {"from_logits": True, "ignore_class": VOID, **options}
+
+
+def composite(axis=-1, **options):
+    """A composite in a composite, whose parts share the axis."""
+    common = plain(axis=axis)
+    rmi = keras_rmi.RMILoss(**small(rmi_weight=1.0, axis=axis))
+    pixel = keras_rmi.SigmoidCrossentropy(**common)
+    inner = keras_rmi.CompositeLoss({"rmi": (rmi, 0.5), "bce": pixel})
+    return keras_rmi.CompositeLoss({"structure": (inner, 2.0)}, **options)
+
+
 CASES = (
     Case("rmi", small(radius=2), main=True),
     Case("rmi softmax, no pooling", small(activation="softmax", pooling=None)),
@@ -176,6 +190,128 @@ CASES = (
         small(rmi_weight=1.0, pooling="max", ignore_class=(7, VOID)),
         hides_nan=True,
     ),
+    Case(
+        "sigmoid crossentropy",
+        plain(),
+        loss=keras_rmi.SigmoidCrossentropy,
+        main=True,
+    ),
+    Case(
+        "sigmoid crossentropy one channel",
+        plain(label_smoothing=0.1, class_reduction="mean"),
+        loss=keras_rmi.SigmoidCrossentropy,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "softmax crossentropy",
+        plain(label_smoothing=0.1),
+        loss=keras_rmi.SoftmaxCrossentropy,
+        main=True,
+    ),
+    Case(
+        "softmax crossentropy one-hot, channels first",
+        plain(label_smoothing=0.1, class_weights=[1.0, 0.25, 2.0, 0.5], axis=1),
+        loss=keras_rmi.SoftmaxCrossentropy,
+        labels=one_hot,
+    ),
+    Case(
+        "tversky",
+        plain(alpha=0.25, beta=0.75),
+        loss=keras_rmi.TverskyLoss,
+        main=True,
+    ),
+    Case(
+        "tversky all classes, channels first",
+        plain(classes="all", smooth=1, activation="sigmoid", axis=1),
+        loss=keras_rmi.TverskyLoss,
+    ),
+    Case("dice", plain(), loss=keras_rmi.DiceLoss, main=True),
+    Case(
+        "dice one channel",
+        plain(classes="all", smooth=1, activation="sigmoid"),
+        loss=keras_rmi.DiceLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case("jaccard", plain(), loss=keras_rmi.JaccardLoss, main=True),
+    Case(
+        "jaccard one-hot probabilities",
+        plain(from_logits=False, class_weights=[1.0, 0.25, 2.0, 0.5]),
+        loss=keras_rmi.JaccardLoss,
+        labels=one_hot,
+        predictions=probabilities,
+    ),
+    Case("focal", plain(), loss=keras_rmi.FocalLoss, main=True),
+    Case(
+        "focal one-hot, sigmoid probabilities",
+        plain(
+            gamma=0.5,
+            alpha=0.25,
+            activation="sigmoid",
+            from_logits=False,
+            class_weights=[1.0, 0.25, 2.0, 0.5],
+        ),
+        loss=keras_rmi.FocalLoss,
+        labels=one_hot,
+        predictions=probabilities,
+    ),
+    Case(
+        "focal one channel",
+        plain(alpha=0.25, activation="sigmoid"),
+        loss=keras_rmi.FocalLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "lovasz softmax", plain(), loss=keras_rmi.LovaszSoftmaxLoss, main=True
+    ),
+    Case(
+        "lovasz softmax one-hot, channels first",
+        plain(classes="all", class_weights=[1.0, 0.25, 2.0, 0.5], axis=1),
+        loss=keras_rmi.LovaszSoftmaxLoss,
+        labels=one_hot,
+    ),
+    Case(
+        "lovasz hinge",
+        plain(),
+        loss=keras_rmi.LovaszHingeLoss,
+        labels=mask,
+        num_classes=1,
+        main=True,
+    ),
+    Case(
+        "affinity",
+        plain(sizes=2, edge_weight=0.5),
+        loss=keras_rmi.AffinityFieldLoss,
+        main=True,
+    ),
+    Case(
+        "affinity one-hot, channels first",
+        plain(class_weights=[1.0, 0.25, 2.0, 0.5], axis=1, sizes=[3]),
+        loss=keras_rmi.AffinityFieldLoss,
+        labels=one_hot,
+    ),
+    Case(
+        "affinity one channel",
+        plain(activation="sigmoid", affinity_weight=2.0),
+        loss=keras_rmi.AffinityFieldLoss,
+        labels=mask,
+        num_classes=1,
+    ),
+    Case(
+        "pyramid",
+        plain(scales=(0.3, 1.0)),
+        loss=keras_rmi.PyramidLoss,
+        main=True,
+    ),
+    Case(
+        "pyramid one-hot, channels first",
+        plain(class_weights=[1.0, 0.25, 2.0, 0.5], axis=1),
+        loss=keras_rmi.PyramidLoss,
+        labels=one_hot,
+    ),
+    Case("composite", {"name": "whole"}, loss=composite, main=True),
 )
 MAIN_CASES = tuple(case for case in CASES if case.main)
 # One case for each form of labels of a loss.

@@ -22,7 +22,12 @@ _LAYERS = {
     "ops": {"_validation", "_backend", "ops"},
     "losses": {"_validation", "_backend", "ops", "losses"},
     "layers": {"_validation", "_backend", "ops", "layers"},
-    "": {"_validation", "_backend", "ops", "losses", "layers"},
+    "callbacks": {"_validation", "_backend", "ops", "callbacks"},
+    "metrics": {"_validation", "_backend", "ops", "metrics"},
+    "": {
+        *("_validation", "_backend", "ops"),
+        *("losses", "layers", "callbacks", "metrics"),
+    },
 }
 _DEPENDENCIES = {"keras", "numpy"}
 _OUTSIDE = {"_validation": set(), "_backend": {*_DEPENDENCIES, *_BACKENDS}}

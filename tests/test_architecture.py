@@ -70,7 +70,7 @@ def test_packages_are_tables_of_contents():
     assert violations(rules.facade_violations, files) == []
 
 
-@pytest.mark.parametrize("name", ["losses", "layers"])
+@pytest.mark.parametrize("name", ["losses", "layers", "metrics", "callbacks"])
 def test_every_loss_and_layer_is_public(name):
     files = sources(f"keras_rmi/{name}")
     exported = getattr(keras_rmi, name).__all__
@@ -79,7 +79,14 @@ def test_every_loss_and_layer_is_public(name):
 
 @pytest.mark.parametrize(
     "module",
-    [keras_rmi, keras_rmi.losses, keras_rmi.layers, keras_rmi.ops],
+    [
+        keras_rmi,
+        keras_rmi.losses,
+        keras_rmi.layers,
+        keras_rmi.metrics,
+        keras_rmi.ops,
+        keras_rmi.callbacks,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_every_listed_name_exists(module):

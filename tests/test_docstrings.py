@@ -13,7 +13,13 @@ import keras_rmi
 
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (keras_rmi.losses, keras_rmi.layers, keras_rmi.ops)
+    for module in (
+        keras_rmi.losses,
+        keras_rmi.layers,
+        keras_rmi.metrics,
+        keras_rmi.ops,
+        keras_rmi.callbacks,
+    )
     for name in module.__all__
 }
 SECTION = re.compile(r"^(\w[\w ]*):$", re.MULTILINE)

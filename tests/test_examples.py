@@ -13,15 +13,17 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 camvid = importlib.import_module("camvid")
+choices = importlib.import_module("choices")
+compare_losses = importlib.import_module("compare_losses")
 scenes = importlib.import_module("scenes")
 train_segmenter = importlib.import_module("train_segmenter")
 IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
 
 
-def run(*arguments):
+def run(*arguments, script="train_segmenter.py"):
     """Runs the example as a user does."""
     return subprocess.run(
-        [sys.executable, EXAMPLES / "train_segmenter.py", *arguments],
+        [sys.executable, EXAMPLES / script, *arguments],
         env={**os.environ, "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
@@ -46,7 +48,8 @@ def table_rows(text):
     for line in table[2:]:
         if not line:
             break
-        rows[line[:14].strip()] = [float(word) for word in line[14:].split()]
+        words = line[14:].split()
+        rows[line[:14].strip()] = [float(word) for word in words]
     return rows
 
 
@@ -98,12 +101,40 @@ def test_camvid_folders_give_a_table_and_a_picture(camvid_folder, tmp_path):
     assert set(camvid.CLASS_NAMES) < set(table_rows(done.stdout))
 
 
-def test_help_names_every_option():
-    done = run("--help")
+@pytest.mark.parametrize(
+    ("script", "losses"),
+    [
+        ("train_segmenter.py", ("ce", "bce", "rmi")),
+        ("compare_losses.py", (*choices.LOSSES, "--ramp")),
+    ],
+)
+def test_help_names_every_option_and_loss(script, losses):
+    done = run("--help", script=script)
     assert done.returncode == 0
-    for option in ("--loss", "--data", "--size", "--output", "--overwrite"):
-        assert option in done.stdout
+    options = ("--loss", "--data", "--size", "--output", "--overwrite")
+    for word in (*options, *losses):
+        assert word in done.stdout
     assert done.stderr == ""
+
+
+def test_losses_and_sums_give_a_table_and_a_picture(tmp_path):
+    picture = tmp_path / "losses.png"
+    names = ("lovasz", "rmi+0.5*dice+affinity")
+    done = run(
+        *("--quick", "--epochs", "2", "--ramp", "1", "--loss", *names),
+        *("--output", str(picture)),
+        script="compare_losses.py",
+    )
+    assert done.returncode == 0, done.stderr
+    check_picture(picture, columns=len(names) + 2)
+    rows = table_rows(done.stdout)
+    assert set(rows) == {*scenes.CLASS_NAMES, "mean (mIoU)", "seconds/step"}
+    for values in rows.values():
+        assert len(values) == len(names)
+    assert len(set(rows["background"])) == 2
+    last = done.stdout.replace("\r", "\n").rpartition(" val_loss")[0]
+    for shown in ("dice_weight: 0.5000", "affinity_weight: 1.0000"):
+        assert shown in last
 
 
 def test_scenes_depend_on_the_seed_alone():
@@ -240,6 +271,7 @@ def write_text_as_frame(folder):
     return "cannot read"
 
 
+@pytest.mark.parametrize("example", [train_segmenter, compare_losses])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -255,12 +287,12 @@ def write_text_as_frame(folder):
         write_text_as_frame,
     ],
 )
-def test_wrong_data_are_one_clear_line(damage, camvid_folder, tmp_path, capsys):
+def test_wrong_data_are_one_clear_line(
+    damage, example, camvid_folder, tmp_path, capsys
+):
     expected = damage(camvid_folder)
     output = tmp_path / "none.png"
-    code = train_segmenter.main(
-        ["--data", str(camvid_folder), "--output", str(output)]
-    )
+    code = example.main(["--data", str(camvid_folder), "--output", str(output)])
     printed = capsys.readouterr()
     assert code == 2
     assert expected in printed.err
@@ -281,10 +313,11 @@ def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path):
     ]
 
 
-def test_an_existing_picture_is_kept(tmp_path, capsys):
+@pytest.mark.parametrize("example", [train_segmenter, compare_losses])
+def test_an_existing_picture_is_kept(example, tmp_path, capsys):
     picture = tmp_path / "kept.png"
     picture.write_bytes(b"precious")
-    assert train_segmenter.main(["--output", str(picture)]) == 2
+    assert example.main(["--output", str(picture)]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert picture.read_bytes() == b"precious"
 
@@ -305,3 +338,39 @@ def test_wrong_options_are_refused(arguments, expected, capsys):
         train_segmenter.main(arguments)
     assert stopped.value.code == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--loss", "iou"], "no such loss: 'iou' in 'iou'"),
+        (["--loss", "rmi+"], "no such loss: '' in 'rmi+'"),
+        (["--loss", "ce", "rmi+rmi"], "twice: 'rmi' in 'rmi+rmi'"),
+        (["--loss", "rmi+x*dice"], "not a positive number: 'x'"),
+        (["--loss", "rmi+0*dice"], "not a positive number: '0'"),
+        (["--loss", "ce", "--ramp", "2"], "--ramp needs a sum"),
+        (["--ramp", "0"], "not a positive number: 0"),
+    ],
+)
+def test_wrong_sums_are_refused(arguments, expected, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        compare_losses.main(arguments)
+    assert stopped.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", choices.LOSSES)
+def test_every_name_makes_its_loss(name):
+    loss = choices.make(name)
+    assert type(loss).__name__ == choices.LOSSES[name].class_name
+    assert (loss.from_logits, loss.ignore_class) == (True, choices.VOID)
+
+
+def test_a_single_loss_may_have_a_weight_and_a_sum_adds_up():
+    assert choices.split("dice") == {"dice": 1.0}
+    assert choices.split("2*rmi+dice") == {"rmi": 2.0, "dice": 1.0}
+    loss = choices.make("2*rmi+dice")
+    assert {name: weight for name, (_, weight) in loss.parts.items()} == {
+        "rmi": 2.0,
+        "dice": 1.0,
+    }

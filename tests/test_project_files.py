@@ -53,7 +53,12 @@ def test_the_usage_of_the_readme_runs(capsys):
 
 def test_the_readme_lists_every_public_name():
     readme = text("README.md")
-    for module in (keras_rmi.losses, keras_rmi.layers, keras_rmi.ops):
+    for module in (
+        keras_rmi.losses,
+        keras_rmi.layers,
+        keras_rmi.metrics,
+        keras_rmi.ops,
+    ):
         for name in module.__all__:
             assert name in readme
 

@@ -1,5 +1,6 @@
 """Layers that share their implementation with the losses."""
 
+from keras_rmi.layers.affinity_weights import AffinityFieldWeights
 from keras_rmi.layers.downsampling import (
     AverageDownsampling2D,
     InterpolationDownsampling2D,
@@ -8,6 +9,7 @@ from keras_rmi.layers.downsampling import (
 from keras_rmi.layers.region_vectors import RegionVectors2D
 
 __all__ = [
+    "AffinityFieldWeights",
     "AverageDownsampling2D",
     "InterpolationDownsampling2D",
     "MaxDownsampling2D",

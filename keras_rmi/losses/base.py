@@ -4,7 +4,12 @@ import keras
 from keras import ops
 
 from keras_rmi import _backend
-from keras_rmi._validation import check_class_weights, message
+from keras_rmi._validation import (
+    check_class_weights,
+    check_flag,
+    check_ignore_class,
+    message,
+)
 from keras_rmi.ops.inputs import read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.weights import read_sample_weight
@@ -24,6 +29,8 @@ class SegmentationLoss(keras.losses.Loss):
     """
 
     _options = ()
+    # What `_keep` stores, for the end of `_options`.
+    _common = ("from_logits", "ignore_class", "class_weights", "axis")
 
     def __init__(self, name, reduction, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -42,6 +49,16 @@ class SegmentationLoss(keras.losses.Loss):
     def get_config(self):
         options = {name: getattr(self, name) for name in self._options}
         return {**options, **super().get_config(), "dtype": self.dtype}
+
+    def _keep(self, from_logits, ignore_class, class_weights, axis):
+        """Checks and stores the arguments that losses have in common."""
+        check_flag("from_logits", from_logits)
+        self._ignored = check_ignore_class(ignore_class)
+        read_axis(axis)
+        self.from_logits = from_logits
+        self.ignore_class = ignore_class
+        self.class_weights = check_class_weights(class_weights)
+        self.axis = axis
 
     def _read(self, y_true, y_pred, pixel_weight):
         """Predictions (N,H,W,C), labels, and class weights (C,) or None."""

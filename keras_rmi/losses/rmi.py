@@ -2,23 +2,11 @@
 
 import keras
 
-from keras_rmi._validation import (
-    check_choice,
-    check_class_weights,
-    check_flag,
-    check_ignore_class,
-    check_number,
-    check_pair,
-    message,
-)
+from keras_rmi._validation import check_choice, check_number, check_pair
 from keras_rmi.losses.base import SegmentationLoss
-from keras_rmi.ops.downsampling import (
-    InterpolationDownsampling,
-    WindowDownsampling,
-)
-from keras_rmi.ops.inputs import read_axis
 from keras_rmi.ops.objective import RegionTerm, pixel_and_region_loss
-from keras_rmi.ops.predictions import read_predictions
+from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
+from keras_rmi.ops.predictions import check_channels, read_predictions
 
 
 def rmi_loss(
@@ -175,11 +163,8 @@ class RMILoss(SegmentationLoss):
         "pool_size",
         "rmi_weight",
         "activation",
-        "from_logits",
-        "ignore_class",
-        "class_weights",
         "epsilon",
-        "axis",
+        *SegmentationLoss._common,
     )
 
     def __init__(
@@ -199,49 +184,34 @@ class RMILoss(SegmentationLoss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._keep(from_logits, ignore_class, class_weights, axis)
         self._region = check_pair("radius", radius)
-        factors = check_pair("pool_size", pool_size)
-        check_choice("pooling", pooling, ("avg", "max", "interpolate", None))
+        self._for_labels, self._for_predictions = read_pooling(
+            pooling, pool_size
+        )
         self._pixel_share = 1.0 - check_number(
             "rmi_weight", rmi_weight, 0.0, maximum=1.0
         )
         check_choice("activation", activation, ("sigmoid", "softmax"))
-        check_flag("from_logits", from_logits)
-        self._ignored = check_ignore_class(ignore_class)
         check_number("epsilon", epsilon, 0.0, open_minimum=True)
-        read_axis(axis)
         self.radius = radius
         self.pooling = pooling
         self.pool_size = pool_size
         self.rmi_weight = rmi_weight
         self.activation = activation
-        self.from_logits = from_logits
-        self.ignore_class = ignore_class
-        self.class_weights = check_class_weights(class_weights)
         self.epsilon = epsilon
-        self.axis = axis
-        if pooling == "interpolate":
-            self._for_labels = InterpolationDownsampling(factors, nearest=True)
-            self._for_predictions = InterpolationDownsampling(factors)
-        else:
-            factors = (1, 1) if pooling is None else factors
-            self._for_labels = self._for_predictions = WindowDownsampling(
-                factors, average=pooling != "max"
-            )
 
     def call(self, y_true, y_pred, sample_weight=None):
         x, labels, class_weights = self._read(y_true, y_pred, sample_weight)
-        if self.activation == "softmax" and x.shape[-1] < 2:
-            raise ValueError(
-                message(
-                    "activation",
-                    "'sigmoid' for `y_pred` with one channel",
-                    self.activation,
-                )
-            )
+        check_channels(self.activation, x.shape[-1])
         region = None
         if self.rmi_weight > 0:
-            self._check_size(tuple(x.shape[1:3]))
+            check_region_fits(
+                self._region,
+                self._for_predictions,
+                tuple(x.shape[1:3]),
+                self.radius,
+            )
             region = RegionTerm(
                 float(self.rmi_weight),
                 self._region,
@@ -257,19 +227,3 @@ class RMILoss(SegmentationLoss):
             region,
             class_weights,
         )
-
-    def _check_size(self, size):
-        pooled = self._for_predictions.output_size(size)
-        if any(
-            length is not None and length < side
-            for length, side in zip(pooled, self._region)
-        ):
-            raise ValueError(
-                message(
-                    "radius",
-                    "a region that fits into the down-sampled map of shape "
-                    f"{pooled}, made from {size}",
-                    self.radius,
-                    "Lower `radius` or `pool_size`, or give larger images.",
-                )
-            )

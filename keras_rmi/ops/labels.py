@@ -79,6 +79,15 @@ class SparseLabels:
     def downsampled(self, downsampling):
         return downsampling.one_hot(self.ids, self.num_classes)
 
+    def at(self, rows, columns):
+        """The labels of some pixels, by their indices."""
+        weight = self._weight
+        return SparseLabels(
+            _at(self.ids, rows, columns),
+            self.num_classes,
+            None if weight is None else _at(weight, rows, columns),
+        )
+
 
 class DenseLabels:
     """A label map (N,H,W,C), float32, zero where void."""
@@ -103,6 +112,10 @@ class DenseLabels:
             _reshape(self.weight, shape),
         )
 
+    @property
+    def num_classes(self):
+        return self.labels.shape[-1]
+
     def dense(self):
         return self.labels
 
@@ -123,10 +136,78 @@ class DenseLabels:
     def downsampled(self, downsampling):
         return downsampling(self.labels)
 
+    def at(self, rows, columns):
+        return DenseLabels(
+            _at(self.labels, rows, columns),
+            _at(self.valid, rows, columns),
+            _at(self.weight, rows, columns),
+        )
+
+
+class SmoothedLabels:
+    """`share * y + rest` of the labels y, which stay in their form."""
+
+    def __init__(self, labels, share, rest):
+        self.labels = labels
+        self.share = share
+        self.rest = rest
+
+    def rows(self, start, stop):
+        return SmoothedLabels(
+            self.labels.rows(start, stop), self.share, self.rest
+        )
+
+    def reshaped(self, shape):
+        return SmoothedLabels(
+            self.labels.reshaped(shape), self.share, self.rest
+        )
+
+    @property
+    def valid(self):
+        return self.labels.valid
+
+    @property
+    def weight(self):
+        return self.labels.weight
+
+    def dense(self):
+        """The map (N,H,W,C), arbitrary where void."""
+        return self.share * self.labels.dense() + self.rest
+
+    def pick(self, values):
+        total = ops.sum(values, axis=-1)
+        return self.share * self.labels.pick(values) + self.rest * total
+
+    def mass(self, weights):
+        total = self.num_classes if weights is None else ops.sum(weights)
+        return self.share * self.labels.mass(weights) + self.rest * total
+
+    def subtract_from(self, x, scale, class_weights):
+        rest = self.rest if class_weights is None else self.rest * class_weights
+        return self.labels.subtract_from(
+            x - rest * scale, self.share * scale, class_weights
+        )
+
+    @property
+    def num_classes(self):
+        return self.labels.num_classes
+
+
+def smooth_labels(labels, smoothing, num_targets):
+    """Mixes labels with the uniform label `1 / num_targets`."""
+    if not smoothing:
+        return labels
+    return SmoothedLabels(labels, 1.0 - smoothing, smoothing / num_targets)
+
 
 def _reshape(x, shape):
     """(N,...) as (N,*shape)."""
     return _backend.reshape(x, (ops.shape(x)[0], *shape))
+
+
+def _at(x, rows, columns):
+    """(N,h,w,...) from (N,H,W,...), at the indices (h,) and (w,)."""
+    return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
 def read_labels(y_true, shape, axis, ignored, pixel_weight=None):

@@ -16,6 +16,8 @@ differentiation would keep several maps of the size of the logits.
 import keras
 from keras import ops
 
+from keras_rmi._validation import message
+
 
 class SigmoidLogits:
     """loss = sum_c w_c (softplus(x_c) - y_c x_c), p = sigmoid(x)."""
@@ -144,6 +146,19 @@ class SoftmaxProbabilities:
         return x / ops.sum(x, axis=-1, keepdims=True)
 
 
+def check_channels(activation, num_classes, fix=None):
+    """Exclusive classes are two or more."""
+    if activation == "softmax" and num_classes < 2:
+        raise ValueError(
+            message(
+                "activation",
+                "'sigmoid' for `y_pred` with one channel",
+                activation,
+                fix,
+            )
+        )
+
+
 def read_predictions(activation, from_logits, class_weights):
     """The reading for an activation; `class_weights` (C,) or None."""
     reading = {
@@ -153,6 +168,23 @@ def read_predictions(activation, from_logits, class_weights):
         ("softmax", False): SoftmaxProbabilities,
     }[activation, from_logits]
     return reading(class_weights)
+
+
+def as_logits(activation, from_logits, x):
+    """Logits of predictions, float32; of probabilities clipped as in Keras."""
+    x = ops.cast(x, "float32")
+    if from_logits:
+        return x
+    if activation == "softmax":
+        return ops.log(_clip(x / ops.sum(x, axis=-1, keepdims=True)))
+    clipped = _clip(x)
+    return ops.log(clipped) - ops.log(1.0 - clipped)
+
+
+def as_probabilities(activation, from_logits, x):
+    """Probabilities of predictions, float32."""
+    reading = read_predictions(activation, from_logits, None)
+    return reading.probabilities(ops.cast(x, "float32"))
 
 
 def _add(pixel, region):

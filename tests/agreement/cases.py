@@ -47,10 +47,36 @@ def _maps(seed):
     return ids, logits
 
 
-def _loss(name, y_true, x, sample_weight=None, **options):
+def _loss(
+    name, y_true, x, sample_weight=None, loss=keras_rmi.RMILoss, **options
+):
     options.setdefault("from_logits", True)
-    loss = keras_rmi.RMILoss(reduction=None, **options)
+    loss = loss(reduction=None, **options)
     return Case(name, lambda x: loss(y_true, x, sample_weight), x)
+
+
+OTHER_LOSSES = {
+    keras_rmi.SigmoidCrossentropy: {"ignore_class": 255},
+    keras_rmi.SoftmaxCrossentropy: {
+        "ignore_class": 255,
+        "label_smoothing": 0.1,
+    },
+    keras_rmi.TverskyLoss: {"ignore_class": 255, "beta": 0.75},
+    keras_rmi.DiceLoss: {"ignore_class": 255, "activation": "sigmoid"},
+    keras_rmi.JaccardLoss: {"ignore_class": 255},
+    keras_rmi.FocalLoss: {"ignore_class": 255},
+    keras_rmi.AffinityFieldLoss: {"ignore_class": 255, "sizes": (1, 3)},
+    keras_rmi.PyramidLoss: {"ignore_class": 255},
+}
+
+
+def _composite(from_logits, reduction):
+    common = {"from_logits": from_logits, "ignore_class": 255}
+    parts = {
+        "rmi": (keras_rmi.RMILoss(**common), 0.5),
+        "ce": keras_rmi.SoftmaxCrossentropy(**common),
+    }
+    return keras_rmi.CompositeLoss(parts, reduction=reduction)
 
 
 def loss_cases():
@@ -93,13 +119,31 @@ def loss_cases():
         _loss("channels first", ids, first, axis=1),
         _loss("pixel term alone", ids, logits, rmi_weight=0.0),
         _loss("region term alone", ids, logits, rmi_weight=1.0),
+        *(
+            _loss(loss.__name__, void, logits, loss=loss, **options)
+            for loss, options in OTHER_LOSSES.items()
+        ),
+        _loss("composite", void, logits, pixel_weights, loss=_composite),
+        _loss("hinge", mask, mask_logits, loss=keras_rmi.LovaszHingeLoss),
     ]
 
 
 def hard_cases():
     """Where a gradient is rounding, or vanishes; only the values compare."""
     ids, logits = _maps(10)
+    metric = keras_rmi.metrics.RegionMutualInformation(
+        CLASSES, from_logits=True, ignore_class=255
+    )
+
+    def measure(x):
+        before = [variable.value for variable in metric.variables]
+        void = class_ids(10, void=255)
+        return keras.ops.stack(metric.stateless_update_state(before, void, x))
+
     return [
+        Case("metric", measure, logits),
+        # Of errors that differ by rounding, either may come first.
+        _loss("lovasz softmax", ids, logits, loss=keras_rmi.LovaszSoftmaxLoss),
         _loss("saturated", ids, 40 * one_hot(ids) - 20),
         _loss("constant map", ids, np.full_like(logits, 0.3)),
     ]

@@ -1,0 +1,51 @@
+"""Smaller copies of a map, with the corners aligned.
+
+Along an axis of `length` pixels, sample i of `count` lies at the position
+`i (length - 1) / (count - 1)`; a single sample lies at 0. Sizes may be tensors:
+all arithmetic on them is that of integers, and thus the same everywhere.
+"""
+
+import fractions
+
+from keras import ops
+
+
+def scaled_length(length, scale):
+    """`floor(scale * length)`, at least 1, for a number or a tensor.
+
+    The scale is taken as the fraction that it is meant to be: the nearest
+    with a denominator of 1000 at most.
+    """
+    exact = fractions.Fraction(scale).limit_denominator(1000)
+    count = length * exact.numerator // exact.denominator
+    return max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
+
+
+def bilinear_samples(x, size):
+    """(N,h,w,...) from a map (N,H,W,...) of floats, for `size` (h,w)."""
+    for axis, count in zip((1, 2), size):
+        length = ops.shape(x)[axis]
+        position, steps = _positions(length, count)
+        low = position // steps
+        high = ops.minimum(low + 1, length - 1)
+        fraction = ops.cast(position % steps, x.dtype) / ops.cast(
+            steps, x.dtype
+        )
+        shape = [1] * len(x.shape)
+        shape[axis] = -1
+        fraction = ops.reshape(fraction, shape)
+        low, high = ops.take(x, low, axis=axis), ops.take(x, high, axis=axis)
+        x = low + fraction * (high - low)
+    return x
+
+
+def nearest_pixel(length, count):
+    """For each sample the pixel that is nearest to it, (count,) int32."""
+    position, steps = _positions(length, count)
+    return (2 * position + steps) // (2 * steps)
+
+
+def _positions(length, count):
+    """Numerators (count,) and denominator of the samples' positions."""
+    steps = ops.maximum(count - 1, 1)
+    return ops.arange(count, dtype="int32") * (length - 1), steps
