@@ -47,7 +47,8 @@ def pyramid_loss(
     >>> import keras_rmi
     >>> labels = np.zeros((2, 8, 8), "uint8")
     >>> logits = np.zeros((2, 8, 8, 3), "float32")
-    >>> values = keras_rmi.pyramid_loss(labels, logits, from_logits=True)
+    >>> values = keras_rmi.pyramid_loss(labels, logits, scales=(0.5, 1.0),
+    ...                                 from_logits=True)
     >>> [round(float(value), 4) for value in values]
     [1.0986, 1.0986]
     """
@@ -113,9 +114,9 @@ class PyramidLoss(SegmentationLoss):
     >>> labels = np.zeros((1, 8, 8), "uint8")
     >>> labels[:, 2:6, 2:6] = 1
     >>> truth = np.eye(2, dtype="float32")[labels]
-    >>> loss = keras_rmi.PyramidLoss(from_logits=True)
+    >>> loss = keras_rmi.PyramidLoss(scales=(0.5, 1.0), from_logits=True)
     >>> [round(float(loss(labels, x * truth)), 4) for x in (0.0, 4.0)]
-    [0.6931, 0.039]
+    [0.6931, 0.0181]
 
     Differences from the published code:
 
