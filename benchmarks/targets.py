@@ -96,8 +96,10 @@ class _Rows:
             ratio(ours, keras, "seconds"),
             2,
         )
-        value = ratio(self._ours(1, self.batch), ours, "seconds")
-        self._add("time: ours at DF 1 / ours at DF 4", value, 4)
+        for batch in dict.fromkeys((self.peer_batch, self.batch)):
+            value = ratio(self._ours(1, batch), ours, "seconds")
+            words = f"DF 1 (N = {batch}) / ours at DF 4 (N = {self.batch})"
+            self._add(f"time: ours at {words}", value, 4)
 
     def _compile_time(self):
         times = [

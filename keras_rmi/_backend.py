@@ -186,37 +186,34 @@ def _reduce_windows(read, maps, axis, factor, sides, average, fill):
     if factor == 1:
         return read(*maps)
     reduce = ops.add if average else ops.maximum
-    length = maps[0].shape[axis]
-    if length is None:
-        maps = [_pad_axis(x, axis, *sides, fill) for x in maps]
-        length, sides = ops.shape(maps[0])[axis], (0, 0)
-        begin, count = 0, length // factor
-        after = 0
-    else:
-        begin = min(factor - sides[0], length) if sides[0] else 0
-        count = (length - begin) // factor
-        after = (length + sum(sides)) // factor - count - (1 if begin else 0)
+    unknown = maps[0].shape[axis] is None
+    if unknown:
+        maps, sides = [_pad_axis(x, axis, *sides, fill) for x in maps], (0, 0)
+    length = ops.shape(maps[0])[axis]
+    begin = min(factor - sides[0], length) if sides[0] else 0
+    count = (length - begin) // factor
+    end = begin + count * factor
 
     def part(start, stop, step=1):
         index = (slice(None),) * axis + (slice(start, stop, step),)
         return read(*(x[index] for x in maps))
 
-    def window(start, stop):
+    def at_border(start, stop):
         entries = [part(i, i + 1) for i in range(start, stop)]
         return functools.reduce(reduce, entries)
 
-    end = begin + count * factor
-    parts = [window(0, begin)] if begin else []
+    windows = [at_border(0, begin)] if begin else []
     if _BACKEND == "torch" and count:
         x = part(begin, end).unflatten(axis, (count, factor))
-        x = ops.sum(x, axis + 1) if average else ops.max(x, axis + 1)
-        parts.append(x)
-    elif maps[0].shape[axis] is None or count:
+        windows.append(
+            ops.sum(x, axis + 1) if average else ops.max(x, axis + 1)
+        )
+    elif unknown or count:
         entries = [part(begin + i, end, factor) for i in range(factor)]
-        parts.append(functools.reduce(reduce, entries))
-    if after:
-        parts.append(window(end, length))
-    return concatenate(parts, axis)
+        windows.append(functools.reduce(reduce, entries))
+    if sides[1] and length - end + sides[1] >= factor:
+        windows.append(at_border(end, length))
+    return concatenate(windows, axis)
 
 
 def _pad_axis(x, axis, before, after, fill):

@@ -5,8 +5,6 @@ class is ignored, where its class id is outside of 0..C-1, where dense labels
 are all zero while `ignore_class` is set, and where its weight is zero.
 """
 
-import functools
-
 import keras
 from keras import ops
 
@@ -20,32 +18,38 @@ _SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
 class SparseLabels:
     """Class ids (N,H,W), int32, -1 where void; `weight` (N,H,W) or None."""
 
-    def __init__(self, ids, num_classes, weight=None):
+    def __init__(self, ids, num_classes, weight=None, valid=None):
         self.ids = ids
         self.num_classes = num_classes
         self._weight = weight
+        self._valid = valid
 
     def rows(self, start, stop):
+        """These rows; which of their pixels count is found out once."""
         weight = self._weight
+        ids = self.ids[:, start:stop]
         return SparseLabels(
-            self.ids[:, start:stop],
+            ids,
             self.num_classes,
             None if weight is None else weight[:, start:stop],
+            _valid_ids(ids),
         )
 
     def reshaped(self, shape):
         """The pixels of every image in another shape, (N,*shape)."""
-        weight = self._weight
         return SparseLabels(
             _reshape(self.ids, shape),
             self.num_classes,
-            None if weight is None else _reshape(weight, shape),
+            *(
+                None if x is None else _reshape(x, shape)
+                for x in (self._weight, self._valid)
+            ),
         )
 
-    @functools.cached_property
+    @property
     def valid(self):
         """1 where a pixel counts, (N,H,W) float32."""
-        return ops.cast(self.ids >= 0, "float32")
+        return _valid_ids(self.ids) if self._valid is None else self._valid
 
     @property
     def weight(self):
@@ -198,6 +202,10 @@ def smooth_labels(labels, smoothing, num_targets):
     if not smoothing:
         return labels
     return SmoothedLabels(labels, 1.0 - smoothing, smoothing / num_targets)
+
+
+def _valid_ids(ids):
+    return ops.cast(ids >= 0, "float32")
 
 
 def _reshape(x, shape):

@@ -1,22 +1,24 @@
 """One pass over the predictions for the pixel and the region term.
 
 Both terms read the same full-resolution map, so they share one function with
-one gradient of its own. Forward, the pixel loss is summed and the
-probabilities are pooled on the fly (on torch in blocks of rows that stay in
-cache, under XLA by fusion). Nothing of full resolution is kept. Backward, the
-map is read once more, and its gradient is written once:
+one gradient of its own. Nothing of full resolution is kept or written but the
+gradient: forward, the pixel loss is summed and the probabilities are pooled
+as they are made; backward, the map is read once more.
 
-    x            (N,H,W,C)   predictions, read in blocks of rows
-    pixels       (N,r*W,C)   the r rows of a block, each pixel on its own
-    pixel        (N,)        weighted sums of the pixel loss
-    P, Y         (N*C,h,w)   pooled probabilities and labels, planes
-    region       (N*C,)      value of the statistics
-    dP           (N*C,h,w)   their gradient, made in the backward pass
-    dx           (N,H,W,C)   from x, the labels and dP spread over windows
+    x            (N,H,W,C)     predictions, read in blocks of r rows
+    pixels       (N,r*W,C)     the pixels of a block in a list
+    pixel        (N,)          weighted sums of the pixel loss
+    P, Y         (N*C,h,w)     pooled probabilities and labels, planes
+    region       (N*C,)        value of the statistics
+    dP           (N*C,h,w)     their gradient, made in the backward pass
+    spread dP    (N,m,q,W,C)   for a block of m windows: q = 1 stands for all
+                               rows of a window; otherwise m * q = r
+    dx           (N,m,r/m,W,C) from x, the labels and dP, written once
 
-What is pooled is padded before its activation; all else sees pixels in a list.
-For XLA these are different expressions. Were they the same, it would compute
-the activation once, and write it to memory: slower than computing it twice.
+On torch a block is what stays in a core's cache. Under XLA it is the whole
+image, and what is pooled, summed and differentiated are different expressions
+of x: slices, a list and windows. Were they the same, XLA would compute the
+activation once, and write it to memory: slower than computing it again.
 """
 
 from keras import ops
