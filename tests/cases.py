@@ -93,8 +93,6 @@ class Case:
     predictions: Callable = logits
     num_classes: int = 4
     main: bool = False
-    # Whether nothing but a maximum over windows sees the predictions.
-    hides_nan: bool = False
     wrong_shapes: tuple = WRONG_SHAPES
 
     def __str__(self):
@@ -188,7 +186,6 @@ CASES = (
     Case(
         "rmi region term alone, max",
         small(rmi_weight=1.0, pooling="max", ignore_class=(7, VOID)),
-        hides_nan=True,
     ),
     Case(
         "sigmoid crossentropy",

@@ -315,20 +315,7 @@ def test_a_batch_of_batches_can_be_vectorised(case):
     )
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            id=str(case),
-            marks=pytest.mark.xfail(
-                case.hides_nan and "graph" in MODES,
-                reason=f"the maximum of {BACKEND} ignores NaN in a window",
-            ),
-        )
-        for case in CASES
-    ],
-)
+@every_case
 def test_nan_comes_out_as_nan_and_stays_in_its_image(case):
     y_true, y_pred = case.inputs(axis=-1)
     y_pred[0, 5, 6, 0] = np.nan

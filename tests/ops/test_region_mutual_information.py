@@ -9,6 +9,7 @@ from reference import scenes
 from reference.pixelwise import activate
 from reference.regions import posterior_log_determinant
 from support import (
+    NEGLIGIBLE,
     SAME,
     assert_finite,
     assert_gradient,
@@ -144,5 +145,5 @@ def test_smallest_map_holds_one_region():
     )
     # One point has no covariance: nothing is left but the regulariser.
     assert_value(value, np.full((1, 2), -6 * np.log(5e-4)))
-    assert_finite(gradient)
-    assert not gradient.any()
+    # The mean is subtracted within a product, which may round.
+    assert np.abs(gradient).max() <= NEGLIGIBLE
