@@ -11,7 +11,6 @@ from reference.regions import posterior_log_determinant
 from support import (
     NEGLIGIBLE,
     SAME,
-    assert_finite,
     assert_gradient,
     assert_value,
     central_difference,
