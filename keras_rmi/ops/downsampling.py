@@ -94,15 +94,10 @@ class WindowDownsampling:
         offset = factor // 2
         begin = factor - offset if offset else 0
         covered = pooled_length(height, factor) * factor - offset - begin
-        if covered <= 0:
-            return [(0, height)]
         cuts = _backend.row_blocks(covered, factor, bytes_per_row, like)
-        if len(cuts) == 1:
+        if len(cuts) <= 1:
             return [(0, height)]
-        starts = [
-            *([0] if begin else []),
-            *(begin + start for start, _ in cuts),
-        ]
+        starts = sorted({0, *(begin + start for start, _ in cuts)})
         return list(zip(starts, [*starts[1:], height]))
 
     def spread(self, cotangent, pooled, size):
@@ -157,11 +152,13 @@ class WindowDownsampling:
             x = x[:, begin : None if end is None else end + 1]
         skip = start + rows // 2 - begin * rows
         length = (size[0] if stop is None else stop) - start
-        # One more, for the pixels that no window covers.
-        missing = 1 if stop is None else -(-(skip + length) // rows)
-        missing = missing if stop is None else max(0, missing - x.shape[1])
+        # One more, where pixels are left that no window covers.
+        missing = 1
+        if stop is not None:
+            needed = -(-(skip + length) // rows)
+            x = x[:, :needed]
+            missing = needed - x.shape[1]
         x = _backend.pad(x, [(0, 0), (0, missing), (0, 1), (0, 0)])
-        x = x if stop is None else x[:, : -(-(skip + length) // rows)]
         n, height, width, channels = ops.shape(x)
         # Columns before rows: the first copy is a small one.
         x = ops.broadcast_to(

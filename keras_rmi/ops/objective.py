@@ -117,7 +117,9 @@ class _Objective:
     def _pixel_sum(self, block, labels):
         """Weighted sums (N,) of the pixel loss in these rows."""
         pixels = labels.reshaped((-1,))
-        loss = self.reading.pixel_loss(_flat(block), pixels) * pixels.weight
+        n, *_, channels = ops.shape(block)
+        block = _backend.reshape(block, (n, -1, channels))
+        loss = self.reading.pixel_loss(block, pixels) * pixels.weight
         # By rows first: XLA adds one after the other.
         loss = _backend.reshape(loss, ops.shape(labels.weight))
         return ops.sum(ops.sum(loss, axis=-1), axis=-1)
@@ -217,9 +219,3 @@ class _Objective:
         windows = self._windows() or WindowDownsampling((1, 1))
         bytes_per_row = 4 * (n or 1) * (width or 1) * channels
         return windows.row_blocks(height, bytes_per_row, x)
-
-
-def _flat(x):
-    """(N,r,W,C) as a list of pixels (N,r*W,C)."""
-    shape = ops.shape(x)
-    return _backend.reshape(x, (shape[0], -1, shape[-1]))
