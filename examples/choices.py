@@ -71,8 +71,11 @@ def describe(name):
     )
 
 
-def make(name):
-    """The loss of that name, for logits and class ids with void."""
+def make(name, **options):
+    """The loss of that name, for logits and class ids with void.
+
+    `options` go to the loss, and a sum takes none.
+    """
     import keras_rmi
 
     parts = {
@@ -81,7 +84,7 @@ def make(name):
                 from_logits=True,
                 ignore_class=VOID,
                 name=base,
-                **LOSSES[base].options,
+                **{**LOSSES[base].options, **options},
             ),
             weight,
         )

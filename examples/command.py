@@ -110,7 +110,7 @@ def parser(description, offered, default_output, **loss_option):
     )
     add(
         "--size",
-        type=_size,
+        type=size,
         metavar="HxW",
         help="size of the images (default: 96x96; with --data 180x240)",
     )
@@ -128,7 +128,7 @@ def parser(description, offered, default_output, **loss_option):
     )
     add("--epochs", type=positive, metavar="N", help="default: 6")
     add("--batch-size", type=positive, default=4, metavar="N")
-    add("--learning-rate", type=_rate, default=5e-3, metavar="X")
+    add("--learning-rate", type=rate, default=5e-3, metavar="X")
     add("--seed", type=int, default=0, metavar="N")
     add(
         "--output",
@@ -163,7 +163,7 @@ def _defaults(options):
     return {"size": (96, 96), "images": 1000, "val_images": 100, "epochs": 6}
 
 
-def _size(text):
+def size(text):
     height, separator, width = text.partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"not a size such as 96x96: {text}")
@@ -178,7 +178,7 @@ def _picture(text):
     return Path(text)
 
 
-def _rate(text):
+def rate(text):
     try:
         rate = float(text)
     except ValueError:

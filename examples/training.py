@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 from choices import VOID
+from scores import class_iou
 
 # Keras' MeanIoU asks for int64, which JAX does not have by default.
 warnings.filterwarnings("ignore", "Explicitly requested dtype int64")
@@ -138,15 +139,8 @@ def train(loss, train_data, val_data, class_names, options, callbacks):
     few = val_data[0][:SHOWN]
     return Result(
         history=history.history,
-        class_iou=_class_iou(keras.ops.convert_to_numpy(metric.total_cm)),
+        class_iou=class_iou(keras.ops.convert_to_numpy(metric.total_cm)),
         mean_iou=scores["miou"],
         seconds_per_step=timer.median(),
         predictions=np.argmax(model.predict(few, verbose=0), axis=-1),
     )
-
-
-def _class_iou(confusion):
-    """Intersection over union; NaN for a class that nowhere occurs."""
-    hits = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - hits
-    return np.where(union > 0, hits / np.maximum(union, 1), np.nan)

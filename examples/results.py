@@ -1,0 +1,33 @@
+"""Results of runs as files: a JSON file for each row and seed."""
+
+import json
+import os
+
+
+def result_path(folder, name, seed):
+    return folder / "results" / f"{name}-{seed}.json"
+
+
+def weights_path(folder, name, seed):
+    return folder / "weights" / f"{name}-{seed}.weights.h5"
+
+
+def read_all(folder):
+    """The results in a folder, by row and then by seed."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        found.setdefault(result["row"], {})[result["seed"]] = result
+    return found
+
+
+def write_json(path, content, indent=None):
+    replace(path, lambda p: p.write_text(json.dumps(content, indent=indent)))
+
+
+def replace(path, write):
+    """Writes a file that is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"new{os.getpid()}.{path.name}")
+    write(temporary)
+    os.replace(temporary, path)

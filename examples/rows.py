@@ -1,0 +1,85 @@
+"""The rows of the tables, by name, and the order in which they are run."""
+
+from collections import namedtuple
+
+import choices
+
+Row = namedtuple("Row", "title loss options warm", defaults=({}, False))
+
+ROWS = {
+    "ce": Row("CE", "ce"),
+    "bce": Row("BCE", "bce"),
+    "affinity": Row("Affinity", "affinity"),
+    "pyramid": Row("Pyramid", "pyramid"),
+    "dice": Row("Dice", "dice"),
+    "lovasz": Row("Lovasz", "lovasz"),
+    "rmi": Row("RMI", "rmi"),
+    "rmi-warm": Row("RMI, warm-up", "rmi", {}, True),
+    "rmi-dice": Row("RMI + Dice", "rmi+dice"),
+    **{
+        f"rmi-{pooling}4": Row(
+            f"{pooling}, DF 4", "rmi", {"pooling": pooling, "pool_size": 4}
+        )
+        for pooling in ("interpolate", "max")
+    },
+    **{
+        f"rmi-df{factor}": Row(
+            f"avg, DF {factor}", "rmi", {"pool_size": factor}
+        )
+        for factor in (1, 2, 4, 6)
+    },
+    **{
+        f"rmi-r{side}": Row(f"R {side}", "rmi", {"radius": side})
+        for side in (1, 2, 4, 5)
+    },
+    **{
+        f"rmi-w{weight}": Row(f"weight {weight}", "rmi", {"rmi_weight": weight})
+        for weight in (0.1, 0.25, 0.75, 0.9)
+    },
+}
+# Most important first; in a group, all rows of one seed before the next.
+PLAN = (
+    ("ce", "bce", "rmi"),
+    ("rmi-df1", "rmi-df2", "rmi-df4"),
+    ("rmi-warm",),
+    ("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
+    ("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
+    ("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
+    ("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+)
+WARM_SHARE = 0.25  # of the training, in which the weight of RMI grows
+
+
+def ordered(groups, seeds):
+    """(row, seed) of all runs, in the order of importance."""
+    return [
+        (name, seed) for group in groups for seed in seeds for name in group
+    ]
+
+
+def make(name, epochs):
+    """The loss of a row, and the callbacks that go with it."""
+    row = ROWS[name]
+    if row.warm:
+        return _warm(row, epochs)
+    return choices.make(row.loss, **row.options), []
+
+
+def _warm(row, epochs):
+    """Cross entropy alone at first, then more and more of RMI."""
+    import keras_rmi
+    from keras_rmi.callbacks import LossWeightSchedule
+
+    region = choices.make(row.loss, **{**row.options, "rmi_weight": 1.0})
+    final = row.options.get("rmi_weight", 0.5)
+    loss = keras_rmi.CompositeLoss(
+        {"bce": (choices.make("bce"), 1.0), "rmi": (region, 0.0)}
+    )
+
+    def share(epoch):
+        return final * min(1.0, epoch / (WARM_SHARE * epochs))
+
+    return loss, [
+        LossWeightSchedule(loss, "rmi_weight", share),
+        LossWeightSchedule(loss, "bce_weight", lambda t: 1.0 - share(t)),
+    ]
