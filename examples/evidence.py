@@ -30,7 +30,8 @@ def main(arguments=None):
     if options.steps % options.every:
         parser.error("--steps must be a multiple of --every")
     try:
-        dataset, train_data, held_out = _load(options)
+        dataset = camvid if options.data else scenes
+        train_data, held_out = _training_data(options), scored_data(options)
         setting = _setting(options, dataset, train_data)
         _check_setting(options.state, setting)
     except (camvid.DataError, FileExistsError) as error:
@@ -53,28 +54,26 @@ def main(arguments=None):
     return 0
 
 
-def _load(options):
-    """The module of the data, then data to train on and to score."""
-    used, scored = ["train", "val"], "test"
-    if options.val:
-        used, scored = ["train"], "val"
-    if options.data is not None:
-        # Twice the size: what a crop enlarges is sharp.
-        large = tuple(2 * side for side in options.size)
-        parts = [camvid.read_split(options.data, s, large) for s in used]
-        return (
-            camvid,
-            tuple(np.concatenate(arrays) for arrays in zip(*parts)),
-            camvid.read_split(options.data, scored, options.size),
-        )
-    return (
-        scenes,
-        scenes.make_scenes(options.images, options.size, "train"),
+def _training_data(options):
+    """Images and labels to train on."""
+    if options.data is None:
+        return scenes.make_scenes(options.images, options.size, "train")
+    # Twice the size: what a crop enlarges is sharp.
+    size = tuple(2 * side for side in options.size)
+    splits = ["train"] if options.val else ["train", "val"]
+    parts = [camvid.read_split(options.data, split, size) for split in splits]
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
+
+def scored_data(options):
+    """Images and labels that no run is trained on."""
+    if options.data is None:
         # Scenes for choices and for the score share digits, not places.
-        scenes.make_scenes(
+        return scenes.make_scenes(
             options.images // 4, options.size, "val", 0 if options.val else 1
-        ),
-    )
+        )
+    split = "val" if options.val else "test"
+    return camvid.read_split(options.data, split, options.size)
 
 
 def _setting(options, dataset, train_data):

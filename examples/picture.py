@@ -11,7 +11,16 @@ from matplotlib.patches import Patch
 VOID_COLOR = (255, 255, 255)
 
 
-def draw(path, images, labels, results, class_names, colors):
+def draw(
+    path,
+    images,
+    labels,
+    results,
+    class_names,
+    colors,
+    curve=("val_miou", "validation mIoU"),
+    unit="epoch",
+):
     """Writes a PNG.
 
     Args:
@@ -19,6 +28,8 @@ def draw(path, images, labels, results, class_names, colors):
         images, labels: the scenes to show, (N, H, W, 3) and (N, H, W).
         results: a dict from the name of a loss to its `Result`.
         class_names, colors: one of each per class.
+        curve: the entry of the history that is drawn, and what it is.
+        unit: what the entries of the history are values of.
     """
     rows, columns = len(images), 2 + len(results)
     aspect = images.shape[1] / images.shape[2]
@@ -54,7 +65,7 @@ def draw(path, images, labels, results, class_names, colors):
         fontsize=7,
         frameon=False,
     )
-    _draw_curves(curves, results)
+    _draw_curves(curves, results, curve, unit)
     figure.savefig(path, dpi=100)
     plt.close(figure)
 
@@ -65,19 +76,19 @@ def _title(name, result):
     return f"{name}{separator}mIoU {result.mean_iou:.2f}"
 
 
-def _draw_curves(figure, results):
-    """The training loss over its first value, and the validation mIoU."""
+def _draw_curves(figure, results, curve, unit):
+    """The training loss over its first value, and the curve below."""
+    key, title = curve
     upper, lower = figure.subplots(2, 1, sharex=True)
     for name, result in results.items():
-        epochs = np.arange(1, len(result.history["loss"]) + 1)
         loss = np.asarray(result.history["loss"])
-        upper.plot(epochs, loss / loss[0], marker="o", markersize=3)
-        lower.plot(
-            epochs, result.history["val_miou"], "o-", markersize=3, label=name
-        )
-    upper.set_title("training loss / that of the first epoch", fontsize=9)
-    lower.set_title("validation mIoU", fontsize=9)
-    lower.set_xlabel("epoch", fontsize=9)
+        count = np.arange(1, len(loss) + 1)
+        style = "o-" if len(loss) < 20 else "-"
+        upper.plot(count, loss / loss[0], style, markersize=3)
+        lower.plot(count, result.history[key], style, markersize=3, label=name)
+    upper.set_title(f"training loss / that of the first {unit}", fontsize=9)
+    lower.set_title(title, fontsize=9)
+    lower.set_xlabel(unit, fontsize=9)
     lower.xaxis.get_major_locator().set_params(integer=True)
     lower.legend(fontsize=9, frameon=False)
     for axis in (upper, lower):

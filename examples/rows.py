@@ -47,6 +47,19 @@ PLAN = (
     ("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
     ("rmi-df6", "rmi-interpolate4", "rmi-max4"),
 )
+# What the tables of the page show, in this order.
+TABLES = {
+    "losses": (
+        *("ce", "bce", "affinity", "pyramid", "dice", "lovasz"),
+        *("rmi", "rmi-warm", "rmi-dice"),
+    ),
+    "downsampling": (
+        *("rmi-interpolate4", "rmi-max4", "rmi-df4"),
+        *("rmi-df1", "rmi-df2", "rmi", "rmi-df6"),
+    ),
+    "region": ("rmi-r1", "rmi-r2", "rmi", "rmi-r4", "rmi-r5"),
+    "weight": ("rmi-w0.1", "rmi-w0.25", "rmi", "rmi-w0.75", "rmi-w0.9"),
+}
 WARM_SHARE = 0.25  # of the training, in which the weight of RMI grows
 
 

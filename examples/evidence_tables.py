@@ -1,0 +1,197 @@
+"""Writes the tables of a page anew from the results of runs.
+
+A table stands between the lines `<!-- table NAME FOLDER -->` and
+`<!-- end -->` of a Markdown file; FOLDER holds results of evidence.py and is
+relative to the file. NAME is one of: losses, downsampling, region, weight,
+short, classes, runs, and those of `rows.TABLES`. Runs that are not there
+leave a dash.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import rows
+from results import read_all
+from scores import BANDS, class_iou
+
+BLOCK = re.compile(
+    r"(<!-- table (?P<name>\S+) (?P<folder>\S+) -->\n)(?P<text>.*?)(<!-- end)",
+    re.DOTALL,
+)
+MISSING = "\N{EN DASH}"
+TITLES = {
+    ("downsampling", "rmi"): "avg, DF 3",
+    ("region", "rmi"): "R 3",
+    ("weight", "rmi"): "weight 0.5",
+}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pages", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit with 1 if a table is not up to date",
+    )
+    options = parser.parse_args(arguments)
+    changed = False
+    for page in options.pages:
+        old = page.read_text(encoding="utf-8")
+        new = filled(old, page.parent)
+        if new != old:
+            changed = True
+            print(f"{page}: {'out of date' if options.check else 'written'}")
+            if not options.check:
+                page.write_text(new, encoding="utf-8")
+    return int(options.check and changed)
+
+
+def filled(text, base):
+    """A page with its tables made anew; folders are relative to `base`."""
+
+    def block(match):
+        table = make(match["name"], base / match["folder"])
+        return f"{match[1]}\n{table}\n\n{match[5]}"
+
+    return BLOCK.sub(block, text)
+
+
+def make(name, folder):
+    """One table as Markdown."""
+    found = read_all(folder)
+    timing = folder / "timing" / "steps.json"
+    timing = json.loads(timing.read_text()) if timing.exists() else {}
+    if name == "classes":
+        return _classes(found)
+    if name == "runs":
+        return _runs(found)
+    if name == "short":
+        return _losses("losses", found, timing, short=True)
+    return _losses(name, found, timing)
+
+
+def _losses(name, found, timing, short=False):
+    bands = () if short else BANDS
+    head = ["loss", "seeds", "mIoU", "over CE"]
+    head += [f"mIoU, {width} px" for width in bands]
+    head += [] if short else ["seconds/step"]
+    lines = []
+    for row in rows.TABLES[name]:
+        runs = found.get(row, {})
+        if short and not runs:
+            continue
+        title = TITLES.get((name, row), rows.ROWS[row].title)
+        line = [title, len(runs), _score(runs), _over(found, row)]
+        line += [_score(runs, f"band {width}") for width in bands]
+        if not short:
+            line.append(_seconds(timing.get("seconds", {}).get(row)))
+        lines.append(line)
+    return table(head, lines)
+
+
+def _score(runs, key="all"):
+    """The mIoU of a row, over its seeds."""
+    return spread([result["mean_iou"][key] for result in runs.values()])
+
+
+def _over(found, row, other="ce"):
+    """The mean difference to another row, over the seeds of both."""
+    first, second = found.get(row, {}), found.get(other, {})
+    shared = sorted(first.keys() & second.keys())
+    if row == other:
+        return MISSING
+    return spread(
+        [
+            first[seed]["mean_iou"]["all"] - second[seed]["mean_iou"]["all"]
+            for seed in shared
+        ],
+        "{:+.1f}",
+    )
+
+
+def _classes(found):
+    """IoU of every class, the mean over the seeds."""
+    names = _class_names(found)
+    lines = [
+        [
+            rows.ROWS[row].title,
+            *(
+                _percent(value, "{:.1f}")
+                for value in np.mean(
+                    [class_iou(_all(r)) for r in found[row].values()], axis=0
+                )
+            ),
+        ]
+        for row in rows.ROWS
+        if row in found
+    ]
+    return table(["loss", *names], lines)
+
+
+def _class_names(found):
+    for results in found.values():
+        for result in results.values():
+            data = importlib.import_module(result["setting"]["data"])
+            return data.CLASS_NAMES
+    return ()
+
+
+def _runs(found):
+    """Every single run."""
+    lines = [
+        [
+            rows.ROWS[row].title,
+            seed,
+            result["setting"]["scored"],
+            result["setting"]["steps"],
+            f"{result['setting']['learning_rate']:g}",
+            _percent(result["mean_iou"]["all"], "{:.2f}"),
+        ]
+        for row in rows.ROWS
+        for seed, result in sorted(found.get(row, {}).items())
+    ]
+    head = ["loss", "seed", "scored on", "steps", "learning rate", "mIoU"]
+    return table(head, lines)
+
+
+def _all(result):
+    return np.array(result["confusion"]["all"])
+
+
+def spread(values, form="{:.1f}"):
+    """Mean and standard deviation, of fractions in percent."""
+    if not len(values):
+        return MISSING
+    text = _percent(np.mean(values), form)
+    if len(values) == 1:
+        return text
+    return f"{text} ± {_percent(np.std(values, ddof=1), '{:.1f}')}"
+
+
+def _percent(value, form):
+    return MISSING if np.isnan(value) else form.format(100 * value)
+
+
+def _seconds(value):
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def table(head, lines):
+    """A Markdown table."""
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join(
+        "| " + " | ".join(str(cell) for cell in line) + " |" for line in cells
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
