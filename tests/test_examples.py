@@ -1,9 +1,11 @@
 """The examples run, and say clearly what is wrong with their data."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,15 @@ sys.path.insert(0, str(EXAMPLES))
 camvid = importlib.import_module("camvid")
 choices = importlib.import_module("choices")
 compare_losses = importlib.import_module("compare_losses")
+crops = importlib.import_module("crops")
+evidence = importlib.import_module("evidence")
+evidence_charts = importlib.import_module("evidence_charts")
+evidence_pictures = importlib.import_module("evidence_pictures")
+evidence_tables = importlib.import_module("evidence_tables")
+evidence_timing = importlib.import_module("evidence_timing")
+rows = importlib.import_module("rows")
 scenes = importlib.import_module("scenes")
+scores = importlib.import_module("scores")
 train_segmenter = importlib.import_module("train_segmenter")
 IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
 
@@ -374,3 +384,242 @@ def test_a_single_loss_may_have_a_weight_and_a_sum_adds_up():
         "rmi": 2.0,
         "dice": 1.0,
     }
+
+
+# Any network will do; this one compiles quickly.
+NETWORK = """
+import keras
+
+def build(size, num_classes):
+    image = keras.Input((*size, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(num_classes, 1)(keras.layers.ReLU()(x))
+    return keras.Model(image, x)
+"""
+EVERY = 2
+RUN = (
+    *("--rows", "rmi-warm", "--seeds", "3", "--images", "8", "--size", "48x48"),
+    *("--steps", "50", "--every", str(EVERY), "--batch-size", "2"),
+    *("--network", "evidence_test_network:build"),
+)
+
+
+@pytest.fixture(scope="module")
+def evidence_folders(tmp_path_factory):
+    """States of a run that was killed and went on, and of one that was not."""
+    base = tmp_path_factory.mktemp("evidence")
+    (base / "evidence_test_network.py").write_text(NETWORK)
+    killed, whole = base / "killed", base / "whole"
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / "evidence.py", *RUN, "--state", killed],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(base), "."])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    note = killed / "checkpoints" / "rmi-warm-3.json"
+    deadline = time.monotonic() + 300
+    while not note.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = json.loads(note.read_text())["epochs"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(base)
+        for state in (killed, whole):
+            assert evidence.main([*RUN, "--state", str(state)]) == 0
+    return killed, whole, done
+
+
+def read_run(folder):
+    return json.loads((folder / "results" / "rmi-warm-3.json").read_text())
+
+
+def test_a_killed_run_ends_as_one_that_was_not(evidence_folders):
+    killed, whole, done = evidence_folders
+    assert 0 < done < 50 // EVERY
+    first, second = read_run(killed), read_run(whole)
+    for key in ("loss", "train_miou"):
+        assert len(first["curve"][key]) == 50 // EVERY
+        np.testing.assert_allclose(
+            first["curve"][key], second["curve"][key], rtol=1e-4
+        )
+    assert first["confusion"] == second["confusion"]
+    assert first["setting"] == second["setting"]
+    assert first["mean_iou"]["all"] == pytest.approx(
+        scores.mean_iou(np.array(first["confusion"]["all"]))
+    )
+    # The weight of RMI grew to the share that it has in the row "rmi".
+    assert first["curve"]["rmi_weight"][-1] == pytest.approx(0.5)
+    assert first["curve"]["bce_weight"][0] == 1
+    for folder in (killed, whole):
+        assert not any((folder / "checkpoints").iterdir())
+        assert any((folder / "weights").iterdir())
+
+
+def test_a_finished_run_is_skipped(evidence_folders, capsys):
+    folder = evidence_folders[0]
+    before = (folder / "results" / "rmi-warm-3.json").stat().st_mtime_ns
+    assert evidence.main([*RUN, "--state", str(folder)]) == 0
+    after = (folder / "results" / "rmi-warm-3.json").stat().st_mtime_ns
+    assert (after, capsys.readouterr().out) == (before, "")
+
+
+def test_runs_of_another_setting_are_kept_apart(evidence_folders, capsys):
+    folder = evidence_folders[0]
+    wrong = [*RUN, "--state", str(folder), "--learning-rate", "0.5"]
+    assert evidence.main(wrong) == 2
+    assert "learning_rate=0.003, not 0.5" in capsys.readouterr().err
+
+
+def test_a_finished_run_gives_pictures_charts_and_times(
+    evidence_folders, tmp_path, monkeypatch
+):
+    folder = evidence_folders[0]
+    monkeypatch.syspath_prepend(folder.parent)
+    sheet, chart = tmp_path / "sheet.png", tmp_path / "chart.png"
+    assert (
+        evidence_pictures.main(
+            [str(folder), str(sheet), "--rows", "rmi-warm", "--seed", "3"]
+        )
+        == 0
+    )
+    check_picture(sheet, columns=3)
+    assert evidence_charts.main([str(folder / "results"), str(chart)]) == 0
+    check_picture(chart, columns=3)
+    output = tmp_path / "steps.json"
+    assert (
+        evidence_timing.main(
+            [str(folder), str(output), "--rows", "ce", "--rounds", "1"]
+        )
+        == 0
+    )
+    measured = json.loads(output.read_text())
+    assert 0 < measured["seconds"]["ce"] < 60
+    assert 0 < measured["inference"] < 60
+
+
+def test_evidence_refuses_wrong_data(camvid_folder, tmp_path, capsys):
+    use_a_wrong_id(camvid_folder)
+    state = tmp_path / "state"
+    wrong = ["--data", str(camvid_folder), "--val", "--state", str(state)]
+    assert evidence.main(wrong) == 2
+    assert "holds class id 12" in capsys.readouterr().err
+    assert not state.exists()
+
+
+def test_parts_share_the_runs():
+    todo = rows.ordered(rows.PLAN, [0, 1])
+    assert todo[:4] == [("ce", 0), ("bce", 0), ("rmi", 0), ("ce", 1)]
+    assert len(set(todo)) == len(todo) == 2 * len(rows.ROWS)
+    assert {row for table in rows.TABLES.values() for row in table} == {
+        *rows.ROWS
+    }
+
+
+@pytest.mark.parametrize("name", rows.ROWS)
+def test_every_row_makes_a_loss(name):
+    loss, callbacks = rows.make(name, epochs=4)
+    assert bool(callbacks) == rows.ROWS[name].warm
+    for option, value in rows.ROWS[name].options.items():
+        assert getattr(loss, option) == value
+
+
+def test_crops_depend_on_seed_and_step_alone():
+    images, labels = scenes.make_scenes(5, (60, 80), "train")
+    size = crops.crop_size((60, 80))
+    one = crops.Crops(images, labels, size, 2, seed=0, first=0, length=4)
+    later = crops.Crops(images, labels, size, 2, seed=0, first=3, length=4)
+    other = crops.Crops(images, labels, size, 2, seed=1, first=0, length=4)
+    for mine, same, different in zip(one[3], later[0], other[3], strict=True):
+        np.testing.assert_array_equal(mine, same)
+        assert np.any(mine != different)
+    one.on_epoch_end()
+    np.testing.assert_array_equal(one[0][0], later[1][0])
+    frames, ids = later[0]
+    assert frames.shape == (2, *size, 3)
+    assert ids.shape == (2, *size)
+    assert set(np.unique(ids)) <= {*range(11), scenes.VOID}
+
+
+def test_a_pass_of_crops_takes_every_image_once():
+    images = np.repeat(np.arange(6, dtype="uint8"), 48 * 48 * 3)
+    images = images.reshape(6, 48, 48, 3)
+    batches = crops.Crops(images, images[..., 0], (32, 32), 3, 0, 0, 4)
+    for first in (0, 2):
+        seen = [batches[first + step][1][:, 0, 0] for step in (0, 1)]
+        assert sorted(np.concatenate(seen)) == list(range(6))
+
+
+def test_the_band_is_what_a_search_finds():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (5, 6)).repeat(4, 0).repeat(4, 1)
+    labels[labels == 2] = scenes.VOID
+    for width in (1, 3):
+        found = scores.boundary_band(labels.astype("uint8"), 2, width)
+        for row, column in np.ndindex(labels.shape):
+            near = labels[
+                max(0, row - width) : row + width + 1,
+                max(0, column - width) : column + width + 1,
+            ]
+            own = labels[row, column]
+            expected = own < 2 and np.any(near == 1 - own)
+            assert found[row, column] == expected
+
+
+def test_void_and_pixels_outside_do_not_count():
+    labels = np.array([[[0, 0, 1, 255]]], "uint8")
+    predictions = np.array([[[0, 1, 1, 0]]], "uint8")
+    counts = scores.confusion(labels, predictions, 3)
+    np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(scores.class_iou(counts), [0.5, 0.5, np.nan])
+    assert scores.mean_iou(counts) == 0.5
+    where = np.array([[[True, False, True, True]]])
+    assert scores.confusion(labels, predictions, 3, where).sum() == 2
+
+
+def write_result(folder, row, seed, hits):
+    """A run whose only score is `hits` of 100 pixels of one class."""
+    folder.mkdir(exist_ok=True)
+    score = hits / 100
+    result = {
+        "row": row,
+        "seed": seed,
+        "setting": {"data": "scenes", "scored": "test", "steps": 5},
+        "mean_iou": dict.fromkeys(("all", "band 3", "band 5"), score),
+    }
+    result["setting"]["learning_rate"] = 0.5
+    path = folder / f"{row}-{seed}.json"
+    path.write_text(json.dumps(result))
+
+
+def test_tables_hold_means_and_deviations(tmp_path, capsys):
+    for seed, (first, second) in enumerate([(50, 52), (60, 66)]):
+        write_result(tmp_path / "runs", "ce", seed, first)
+        write_result(tmp_path / "runs", "rmi", seed, second)
+    write_result(tmp_path / "runs", "bce", 0, 55)
+    page = tmp_path / "page.md"
+    page.write_text("A\n<!-- table losses runs -->\n<!-- end -->\nB\n")
+    assert evidence_tables.main([str(page), "--check"]) == 1
+    assert evidence_tables.main([str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("A\n<!-- table losses runs -->\n")
+    assert text.endswith("<!-- end -->\nB\n")
+    lines = {
+        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")
+        for line in text.splitlines()
+        if line.startswith("|")
+    }
+    assert lines["CE"][1:3] == ["2", "55.0 ± 7.1"]
+    assert lines["BCE"][1:4] == ["1", "55.0", "+5.0"]
+    assert lines["RMI"][1:4] == ["2", "59.0 ± 9.9", "+4.0 ± 2.8"]
+    assert lines["Dice"][1] == "0"
+    assert evidence_tables.main([str(page), "--check"]) == 0
+
+
+def test_the_tables_in_the_documents_are_those_of_the_results():
+    root = EXAMPLES.parent
+    pages = [str(root / "docs" / "evidence.md"), str(root / "README.md")]
+    assert evidence_tables.main([*pages, "--check"]) == 0
