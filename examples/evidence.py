@@ -31,8 +31,9 @@ def main(arguments=None):
         parser.error("--steps must be a multiple of --every")
     try:
         dataset = camvid if options.data else scenes
-        train_data, held_out = _training_data(options), scored_data(options)
+        train_data = _training_data(options)
         setting = _setting(options, dataset, train_data)
+        held_out = scored_as(setting, options.data)
         _check_setting(options.state, setting)
     except (camvid.DataError, FileExistsError) as error:
         print(f"evidence.py: error: {error}", file=sys.stderr)
@@ -65,15 +66,14 @@ def _training_data(options):
     return tuple(np.concatenate(arrays) for arrays in zip(*parts))
 
 
-def scored_data(options):
-    """Images and labels that no run is trained on."""
-    if options.data is None:
-        # Scenes for choices and for the score share digits, not places.
-        return scenes.make_scenes(
-            options.images // 4, options.size, "val", 0 if options.val else 1
-        )
-    split = "val" if options.val else "test"
-    return camvid.read_split(options.data, split, options.size)
+def scored_as(setting, data):
+    """Images and labels that the runs of a setting are scored on."""
+    size, split = tuple(setting["size"]), setting["scored"]
+    if setting["data"] == "camvid":
+        return camvid.read_split(data, split, size)
+    # Scenes for choices and for the score share digits, not places.
+    count, seed = setting["images"] // 4, {"val": 0, "test": 1}[split]
+    return scenes.make_scenes(count, size, "val", seed)
 
 
 def _setting(options, dataset, train_data):
@@ -155,7 +155,7 @@ def _parser():
         help="steps between two checkpoints (default: 50)",
     )
     add("--batch-size", type=command.positive, default=8, metavar="N")
-    add("--learning-rate", type=command.rate, default=3e-3, metavar="X")
+    add("--learning-rate", type=command.rate, default=1e-3, metavar="X")
     add(
         "--network",
         default="network:build",

@@ -82,7 +82,7 @@ def _draw_option(axis, found, names, default):
         if name in found:
             scores = _scores(found[name])
             level = np.mean(scores)
-            title = rows.ROWS[name].title
+            title = rows.title(name)
             axis.axhline(level, color=color, linestyle="--", label=title)
             spread = _deviation(scores)
             axis.axhspan(level - spread, level + spread, color=color, alpha=0.1)
@@ -91,7 +91,7 @@ def _draw_option(axis, found, names, default):
 def _draw_training(axis, found):
     """Mean over the seeds, against the share of the steps."""
     for name in rows.TABLES["losses"]:
-        if name not in found:
+        if name not in found or name in rows.REFINED:
             continue
         curves = [run["curve"]["train_miou"] for run in found[name].values()]
         steps = next(iter(found[name].values()))["setting"]["steps"]
@@ -100,7 +100,7 @@ def _draw_training(axis, found):
             steps * np.arange(1, len(mean) + 1) / len(mean),
             mean,
             linewidth=1,
-            label=rows.ROWS[name].title,
+            label=rows.title(name),
         )
     axis.set_xlabel("step")
     axis.set_ylabel("mIoU on training crops, %")

@@ -33,14 +33,7 @@ def main(arguments=None):
     import runs
 
     setting = json.loads((options.state / "setting.json").read_text())
-    images, labels = evidence.scored_data(
-        SimpleNamespace(
-            data=options.data,
-            size=tuple(setting["size"]),
-            images=setting["images"],
-            val=setting["scored"] == "val",
-        )
-    )
+    images, labels = evidence.scored_as(setting, options.data)
     network = runs.build(setting, setting["size"])
     shown = {}
     for name in options.rows:
@@ -49,7 +42,7 @@ def main(arguments=None):
         network.load_weights(
             results.weights_path(options.state, name, options.seed)
         )
-        shown[rows.ROWS[name].title] = SimpleNamespace(
+        shown[rows.title(name)] = SimpleNamespace(
             predictions=runs.predict(network, images, setting["batch_size"]),
             mean_iou=result["mean_iou"]["all"],
             history=result["curve"],

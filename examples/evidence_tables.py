@@ -83,19 +83,28 @@ def _losses(name, found, timing, short=False):
     bands = () if short else BANDS
     head = ["loss", "seeds", "mIoU", "over CE"]
     head += [f"mIoU, {width} px" for width in bands]
-    head += [] if short else ["seconds/step"]
+    head += [] if short else ["seconds/step", "extra ms/image"]
     lines = []
     for row in rows.TABLES[name]:
         runs = found.get(row, {})
         if short and not runs:
             continue
-        title = TITLES.get((name, row), rows.ROWS[row].title)
+        title = TITLES.get((name, row), rows.title(row))
         line = [title, len(runs), _score(runs), _over(found, row)]
         line += [_score(runs, f"band {width}") for width in bands]
         if not short:
             line.append(_seconds(timing.get("seconds", {}).get(row)))
+            line.append(_extra(runs))
         lines.append(line)
     return table(head, lines)
+
+
+def _extra(runs):
+    """What a prediction costs beside the network, in milliseconds."""
+    if not runs:
+        return MISSING
+    seconds = [run.get("extra_seconds", 0.0) for run in runs.values()]
+    return f"{1000 * np.median(seconds):.0f}"
 
 
 def _score(runs, key="all"):
@@ -123,7 +132,7 @@ def _classes(found):
     names = _class_names(found)
     lines = [
         [
-            rows.ROWS[row].title,
+            rows.title(row),
             *(
                 _percent(value, "{:.1f}")
                 for value in np.mean(
@@ -131,7 +140,7 @@ def _classes(found):
                 )
             ),
         ]
-        for row in rows.ROWS
+        for row in (*rows.ROWS, *rows.REFINED)
         if row in found
     ]
     return table(["loss", *names], lines)
@@ -149,14 +158,14 @@ def _runs(found):
     """Every single run."""
     lines = [
         [
-            rows.ROWS[row].title,
+            rows.title(row),
             seed,
             result["setting"]["scored"],
             result["setting"]["steps"],
             f"{result['setting']['learning_rate']:g}",
             _percent(result["mean_iou"]["all"], "{:.2f}"),
         ]
-        for row in rows.ROWS
+        for row in (*rows.ROWS, *rows.REFINED)
         for seed, result in sorted(found.get(row, {}).items())
     ]
     head = ["loss", "seed", "scored on", "steps", "learning rate", "mIoU"]

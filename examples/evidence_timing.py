@@ -60,7 +60,7 @@ def main(arguments=None):
         indent=1,
     )
     for name, value in medians.items():
-        print(f"{rows.ROWS[name].title:20}{value:8.3f} s")
+        print(f"{rows.title(name):20}{value:8.3f} s")
     print(f"{'inference, 1 image':20}{np.median(inference[2:]):8.3f} s")
     return 0
 

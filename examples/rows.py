@@ -37,6 +37,10 @@ ROWS = {
         for weight in (0.1, 0.25, 0.75, 0.9)
     },
 }
+# What is made of the predictions of a trained row, by iterations of the CRF.
+REFINED = {
+    f"ce-crf{count}": (f"CE & CRF-{count}", "ce", count) for count in (1, 5, 10)
+}
 # Most important first; in a group, all rows of one seed before the next.
 PLAN = (
     ("ce", "bce", "rmi"),
@@ -50,7 +54,7 @@ PLAN = (
 # What the tables of the page show, in this order.
 TABLES = {
     "losses": (
-        *("ce", "bce", "affinity", "pyramid", "dice", "lovasz"),
+        *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
         *("rmi", "rmi-warm", "rmi-dice"),
     ),
     "downsampling": (
@@ -61,6 +65,11 @@ TABLES = {
     "weight": ("rmi-w0.1", "rmi-w0.25", "rmi", "rmi-w0.75", "rmi-w0.9"),
 }
 WARM_SHARE = 0.25  # of the training, in which the weight of RMI grows
+
+
+def title(name):
+    """What the tables call a row."""
+    return REFINED[name][0] if name in REFINED else ROWS[name].title
 
 
 def ordered(groups, seeds):

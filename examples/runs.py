@@ -13,7 +13,7 @@ import numpy as np
 import rows
 from crops import Crops, crop_size
 from results import replace, result_path, weights_path, write_json
-from scores import confusion, mean_iou, score
+from scores import as_numbers, confusion, mean_iou, score
 
 WARM_STEPS = 0.02  # of all steps, in which the learning rate grows
 PROBES = 4  # batches of training images, for the curve
@@ -50,8 +50,7 @@ def run(name, seed, setting, train_data, held_out, folder):
         "row": name,
         "seed": seed,
         "setting": setting,
-        "mean_iou": {key: mean_iou(c) for key, c in confusions.items()},
-        "confusion": {key: c.tolist() for key, c in confusions.items()},
+        **as_numbers(confusions),
         "curve": checkpoint.curve,
         "parameters": network.count_params(),
         "software": {

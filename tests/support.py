@@ -32,6 +32,8 @@ VALUE = 1e-5
 DIRECTION = 1e-6
 NORM = 1e-4
 SAME = 1e-5
+# A training that was interrupted and went on, against one that was not.
+RESUMED = 5e-3
 # Relative rounding of a half precision number, stored once.
 HALF = {"float16": 2.0**-10, "bfloat16": 2.0**-8}
 
