@@ -2,9 +2,9 @@
 
 A table stands between the lines `<!-- table NAME FOLDER -->` and
 `<!-- end -->` of a Markdown file; FOLDER holds results of evidence.py and is
-relative to the file. NAME is one of: losses, downsampling, region, weight,
-short, classes, runs, and those of `rows.TABLES`. Runs that are not there
-leave a dash.
+relative to the file. NAME is one of `rows.TABLES`, or short (the first of
+them, with what is there only), classes (IoU of every class) or runs (one line
+each). A row without runs has dashes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import rows
-from results import read_all
+from results import read_all, read_files
 from scores import BANDS, class_iou
 
 BLOCK = re.compile(
@@ -67,13 +67,13 @@ def filled(text, base):
 
 def make(name, folder):
     """One table as Markdown."""
+    if name == "runs":
+        return _runs(read_files(folder))
     found = read_all(folder)
     timing = folder / "timing" / "steps.json"
     timing = json.loads(timing.read_text()) if timing.exists() else {}
     if name == "classes":
         return _classes(found)
-    if name == "runs":
-        return _runs(found)
     if name == "short":
         return _losses("losses", found, timing, short=True)
     return _losses(name, found, timing)
@@ -158,15 +158,14 @@ def _runs(found):
     """Every single run."""
     lines = [
         [
-            rows.title(row),
-            seed,
+            rows.title(result["row"]),
+            result["seed"],
             result["setting"]["scored"],
             result["setting"]["steps"],
             f"{result['setting']['learning_rate']:g}",
             _percent(result["mean_iou"]["all"], "{:.2f}"),
         ]
-        for row in (*rows.ROWS, *rows.REFINED)
-        for seed, result in sorted(found.get(row, {}).items())
+        for result in found
     ]
     head = ["loss", "seed", "scored on", "steps", "learning rate", "mIoU"]
     return table(head, lines)

@@ -12,12 +12,24 @@ def weights_path(folder, name, seed):
     return folder / "weights" / f"{name}-{seed}.weights.h5"
 
 
+def read_files(folder):
+    """The results in a folder, in the order of their names."""
+    return [
+        json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
+    ]
+
+
 def read_all(folder):
     """The results in a folder, by row and then by seed."""
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
-        found.setdefault(result["row"], {})[result["seed"]] = result
+    for result in read_files(folder):
+        runs = found.setdefault(result["row"], {})
+        if result["seed"] in runs:
+            raise ValueError(
+                f"{folder} has two results of {result['row']}, "
+                f"seed {result['seed']}"
+            )
+        runs[result["seed"]] = result
     return found
 
 

@@ -649,6 +649,14 @@ def test_tables_hold_means_and_deviations(tmp_path, capsys):
     assert evidence_tables.main([str(page), "--check"]) == 0
 
 
+def test_two_results_of_one_run_are_refused(tmp_path):
+    write_result(tmp_path, "ce", 0, 50)
+    (tmp_path / "copy.json").write_text((tmp_path / "ce-0.json").read_text())
+    with pytest.raises(ValueError, match="two results of ce, seed 0"):
+        evidence_tables.make("short", tmp_path)
+    assert evidence_tables.make("runs", tmp_path).count("50.00") == 2
+
+
 def test_the_tables_in_the_documents_are_those_of_the_results():
     root = EXAMPLES.parent
     pages = [str(root / "docs" / "evidence.md"), str(root / "README.md")]
