@@ -34,6 +34,19 @@ def as_written(function):
     return tf.autograph.experimental.do_not_convert(function)
 
 
+def compiled(function):
+    """A function of tensors, compiled where op by op is slow.
+
+    JAX compiles every single operation otherwise. For the other two that
+    would take longer than it saves on a few images.
+    """
+    if _BACKEND != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def custom_gradient(function, inputs):
     """Calls `function(inputs) -> (value, gradient)` with its own gradient.
 

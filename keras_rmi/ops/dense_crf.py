@@ -1,160 +1,309 @@
-"""The fully connected CRF: kernels of an image and mean-field iterations."""
+"""The fully connected CRF by mean-field iterations."""
 
-import math
+import functools
 
 import numpy as np
 from keras import ops
 
 from keras_rmi import _backend, _backend_sparse
-from keras_rmi.ops import lattice_filter
-from keras_rmi.ops.permutohedral import Embedding
+from keras_rmi._validation import (
+    check_choice,
+    check_integer,
+    check_number,
+    message,
+)
+from keras_rmi.ops.crf_kernels import (
+    BilateralKernel,
+    GaussianKernel,
+    NormalizedFilter,
+)
 
-LEVELS = 256
-# pydensecrf works on four points at once.
-_GROUP = 4
-_TINY = 1e-20
-# Vertices of a class per pixel for which memory is set aside at first:
-# photographs have 0.01 to 0.05 with the usual parameters.
-_SHARES = (0.05, 1.0)
-
-
-def position_tables(size, sxy):
-    """All values of x and y over their standard deviations."""
-    return [
-        np.arange(length, dtype="float32") / np.float32(deviation)
-        for length, deviation in zip(reversed(size), sxy)
-    ]
+NORMALIZATIONS = ("symmetric", "before", "after", None)
+_INT32 = 2**31
 
 
-def color_tables(srgb):
-    return [
-        np.arange(LEVELS, dtype="float32") / np.float32(deviation)
-        for deviation in srgb
-    ]
-
-
-def position_indices(size):
-    height, width = size
-    return [
-        np.arange(width, dtype="int32")[None, :],
-        np.arange(height, dtype="int32")[:, None],
-    ]
-
-
-class GaussianKernel:
-    """The kernel of positions alone; its lattice is made once, on the host."""
-
-    def __init__(self, size, sxy):
-        embedding = Embedding(position_tables(size, sxy))
-        coordinates = embedding.look_up(position_indices(size), np)
-        codes, _, weights = embedding.simplex(coordinates, np)
-        count = math.prod(size)
-        codes = codes.reshape(embedding.side, -1)
-        codes = np.concatenate([codes, _padding(embedding, count)], axis=-1)
-        self._lattice = lattice_filter.host_lattice(
-            embedding, codes, weights.reshape(embedding.side, -1)
+def check_deviations(argument, value, count):
+    """A number > 0, or `count` of them, as a tuple."""
+    expected = f"a number > 0 or {count} of them"
+    values = np.ravel(value).tolist() if np.ndim(value) else [value] * count
+    if len(values) != count:
+        raise ValueError(message(argument, expected, value))
+    try:
+        return tuple(
+            check_number(argument, v, minimum=0, open_minimum=True)
+            for v in values
         )
+    except (TypeError, ValueError) as error:
+        raise type(error)(message(argument, expected, value)) from None
 
-    def filter(self, num_images):
-        """For a number of images, all alike."""
-        ids, weights, neighbours = map(
-            ops.convert_to_tensor, self._lattice
-        )
-        side, _, num_points = ids.shape
-        length = neighbours.shape[-1]
-        return lattice_filter.LatticeFilter(
-            ops.broadcast_to(ids, (side, num_images, num_points)),
-            ops.broadcast_to(weights, (side, num_images, num_points)),
-            ops.broadcast_to(
-                neighbours, (side, 2, side, num_images, length)
-            ),
+
+def check_compat(argument, value):
+    """A number, a vector or a square matrix, as float or nested lists."""
+    expected = "a finite number, one for each class, or a square matrix"
+    try:
+        numbers = np.asarray(value, "float32")
+    except (TypeError, ValueError):
+        raise TypeError(message(argument, expected, value)) from None
+    if isinstance(value, (bool, str, bytes, type(None))):
+        raise TypeError(message(argument, expected, value))
+    square = numbers.ndim < 2 or numbers.shape[0] == numbers.shape[1]
+    if numbers.ndim > 2 or not square or not np.isfinite(numbers).all():
+        raise ValueError(message(argument, expected, value))
+    return numbers.tolist() if numbers.ndim else float(value)
+
+
+def check_classes(argument, compat, num_classes):
+    """Whether a checked vector or matrix is for so many classes."""
+    if np.ndim(compat) and len(compat) != num_classes:
+        raise ValueError(
+            message(
+                argument, f"entries for {num_classes} classes", len(compat)
+            )
         )
 
 
-class BilateralKernel:
-    """The kernel of positions and colours."""
+class MeanField:
+    """Mean-field iterations for images of one size.
 
-    def __init__(self, size, sxy, srgb):
-        self._size = size
-        self._embedding = Embedding(
-            [*position_tables(size, sxy), *color_tables(srgb)]
+    Makes what does not depend on the image. The arguments are those of
+    `keras_rmi.layers.DenseCRF`, checked, with tuples for deviations.
+    """
+
+    def __init__(
+        self,
+        size,
+        iterations,
+        gaussian_sxy,
+        bilateral_sxy,
+        bilateral_srgb,
+        gaussian_normalization,
+        bilateral_normalization,
+        epsilon,
+    ):
+        self._iterations, self._epsilon = iterations, epsilon
+        self._normalizations = gaussian_normalization, bilateral_normalization
+        self._num_pixels = size[0] * size[1]
+        try:
+            self._gaussian = GaussianKernel(size, gaussian_sxy)
+        except OverflowError as error:
+            raise _too_fine(
+                size, error, gaussian_sxy=gaussian_sxy
+            ) from None
+        try:
+            self._bilateral = BilateralKernel(
+                size, bilateral_sxy, bilateral_srgb
+            )
+        except OverflowError as error:
+            raise _too_fine(
+                size,
+                error,
+                bilateral_srgb=bilateral_srgb,
+                bilateral_sxy=bilateral_sxy,
+            ) from None
+
+    def check_batch(self, num_images):
+        """Whether all vertices of so many images have a number."""
+        limit = _INT32 // (8 * self._num_pixels)
+        if num_images is not None and num_images > limit:
+            raise ValueError(
+                message(
+                    "probabilities",
+                    f"at most {limit} images of this size at once",
+                    num_images,
+                )
+            )
+
+    def __call__(self, probabilities, image, compats):
+        """Refined probabilities (N,H,W,C), float32."""
+        self.check_batch(probabilities.shape[0])
+        shape = ops.shape(probabilities)
+        image = ops.stop_gradient(ops.cast(image, "float32"))
+        image = ops.cast(ops.clip(ops.round(image), 0.0, 255.0), "int32")
+        ones = ops.cast(ops.reshape(image[..., :1], (-1, 1)) >= 0, "float32")
+        probabilities = ops.cast(probabilities, "float32")
+        x = ops.reshape(probabilities, (-1, probabilities.shape[-1]))
+        energy = -ops.log(ops.clip(x, self._epsilon, 1.0))
+        normalize = functools.partial(NormalizedFilter, ones=ones)
+        gaussian = normalize(
+            self._gaussian.filter(shape[0]), self._normalizations[0]
         )
-        count = math.prod(size)
-        self._padding = _padding(self._embedding, count)
-        self.capacities = sorted(
-            {
-                min(max(64, math.ceil(share * count)), count) + 1
-                for share in _SHARES
-            }
+        index = self._bilateral.index(image)
+
+        def iterate(capacity):
+            bilateral = normalize(
+                index.filter(capacity), self._normalizations[1]
+            )
+            kernels = list(zip((gaussian, bilateral), compats))
+
+            def update(_, q):
+                total = -energy
+                for kernel, compat in kernels:
+                    total = total - _energy(kernel(q), compat)
+                return _softmax(total)
+
+            return _backend_sparse.repeat(
+                self._iterations, update, _softmax(-energy)
+            )
+
+        q = _backend_sparse.with_capacity(
+            index.counts, self._bilateral.capacities, iterate
         )
+        return ops.reshape(q, shape)
 
-    def index(self, image):
-        """What is known of the lattice of images (N,H,W,3), int32."""
-        side, count = self._embedding.side, math.prod(self._size)
-        colors = [image[..., channel] for channel in range(3)]
-        coordinates = self._embedding.look_up(
-            [*position_indices(self._size), *colors], ops
+
+def _too_fine(size, error, **deviations):
+    """The lattice of these deviations has too many vertices for int32."""
+    first = next(iter(deviations))
+    names = " or ".join(f"`{name}`" for name in deviations)
+    return ValueError(
+        message(
+            first,
+            "deviations for which the vertices of a lattice over images of "
+            f"size {size} fit into 32 bits, not {error} of them",
+            deviations[first],
+            f"Increase {names}, or make the images smaller.",
         )
-        codes, axes, weights = self._embedding.simplex(coordinates, ops)
-        codes = ops.reshape(codes, (side, -1, count))
-        padding = ops.convert_to_tensor(self._padding)[:, None]
-        padding = ops.broadcast_to(
-            padding, (side, ops.shape(codes)[1], padding.shape[-1])
-        )
-        return lattice_filter.VertexIndex(
-            self._embedding,
-            ops.concatenate([codes, padding], axis=-1),
-            ops.reshape(axes, (side - 1, -1, count)),
-            ops.reshape(weights, (side, -1, count)),
-        )
-
-
-def _padding(embedding, count):
-    """Codes of a point of zeros if points are missing, (D,1) or (D,0)."""
-    zeros = [np.zeros(1 if count % _GROUP else 0, "float32")] * embedding.side
-    return embedding.simplex(zeros, np)[0]
-
-
-class Message:
-    """What one kernel adds to the energy, (N*P,C)."""
-
-    def __init__(self, kernel, normalization, ones, compat):
-        self._kernel, self._compat = kernel, compat
-        self._before = self._after = None
-        if normalization is None:
-            return
-        norm = kernel(ones) + _TINY
-        if normalization == "symmetric":
-            self._before = self._after = 1.0 / ops.sqrt(norm)
-        elif normalization == "before":
-            self._before = 1.0 / norm
-        else:
-            self._after = 1.0 / norm
-
-    def __call__(self, q):
-        if self._before is not None:
-            q = q * self._before
-        message = self._kernel(q)
-        if self._after is not None:
-            message = message * self._after
-        rank = len(self._compat.shape)
-        if rank == 0:
-            return -self._compat * message
-        if rank == 1:
-            return self._compat * message
-        symmetric = 0.5 * (self._compat + ops.transpose(self._compat))
-        return _backend.matmul(message, symmetric)
-
-
-def mean_field(energy, messages, iterations):
-    """Probabilities (P,C) from the unary energy."""
-
-    def update(_, q):
-        total = -energy
-        for message in messages:
-            total = total - message(q)
-        return ops.softmax(total, axis=-1)
-
-    return _backend_sparse.repeat(
-        iterations, update, ops.softmax(-energy, axis=-1)
     )
+
+
+def _energy(x, compat):
+    """Energy of a filtered map, by a number, a vector or a matrix."""
+    rank = len(compat.shape)
+    if rank == 0:
+        return -compat * x
+    if rank == 1:
+        return compat * x
+    return _backend.matmul(x, 0.5 * (compat + ops.transpose(compat)))
+
+
+def _softmax(x):
+    """Of the last axis: `ops.softmax` takes four times as long on torch."""
+    x = ops.exp(x - ops.stop_gradient(ops.max(x, axis=-1, keepdims=True)))
+    return x / ops.sum(x, axis=-1, keepdims=True)
+
+
+def dense_crf(
+    probabilities,
+    image,
+    iterations=5,
+    *,
+    gaussian_sxy=3,
+    gaussian_compat=3,
+    bilateral_sxy=30,
+    bilateral_srgb=13,
+    bilateral_compat=10,
+    gaussian_normalization="symmetric",
+    bilateral_normalization="symmetric",
+    epsilon=1e-5,
+):
+    """Refines the probabilities of one NumPy image along its edges.
+
+    Use it where `pydensecrf` was used. It runs on the backend of Keras; what
+    it does is that of `keras_rmi.layers.DenseCRF`, which is for batches and
+    for models.
+
+    Args:
+        probabilities: (H,W,C), of an image and C classes, in [0, 1].
+        image: (H,W,3), RGB, integers from 0 to 255 of any dtype.
+        iterations, gaussian_sxy, gaussian_compat, bilateral_sxy,
+            bilateral_srgb, bilateral_compat, gaussian_normalization,
+            bilateral_normalization, epsilon: As in
+            `keras_rmi.layers.DenseCRF`.
+
+    Output shape:
+        (H,W,C), a float32 NumPy array.
+
+    Example:
+
+    >>> import numpy as np, keras_rmi
+    >>> image = np.zeros((8, 8, 3), "uint8")
+    >>> image[:, 4:] = 200
+    >>> p = np.where(image[..., :2] > 0, [0.4, 0.6], [0.6, 0.4])
+    >>> p[2, 2] = 0.3, 0.7
+    >>> refined = keras_rmi.ops.dense_crf(p, image)
+    >>> bool((refined.argmax(-1) == (image[..., 0] > 0)).all())
+    True
+
+    References:
+        Kraehenbuehl, Koltun, 2011, "Efficient Inference in Fully Connected
+        CRFs with Gaussian Edge Potentials", https://arxiv.org/abs/1210.5644
+    """
+    probabilities, image = np.asarray(probabilities), np.asarray(image)
+    if probabilities.ndim != 3:
+        raise ValueError(
+            message(
+                "probabilities",
+                "one map (H,W,C)",
+                probabilities.shape,
+                "For batches there is `keras_rmi.layers.DenseCRF`.",
+            )
+        )
+    size = probabilities.shape[:2]
+    if image.shape != (*size, 3):
+        raise ValueError(message("image", f"shape {(*size, 3)}", image.shape))
+    levels = np.round(np.clip(image, 0, 255))
+    if not (levels == image).all():
+        raise ValueError(
+            message(
+                "image",
+                "integers from 0 to 255",
+                (float(image.min()), float(image.max())),
+                "Give the original image, neither scaled nor normalized.",
+            )
+        )
+    names = ("gaussian_compat", "bilateral_compat")
+    compats = [
+        check_compat(*pair)
+        for pair in zip(names, (gaussian_compat, bilateral_compat))
+    ]
+    for name, compat in zip(names, compats):
+        check_classes(name, compat, probabilities.shape[-1])
+    program = _program(
+        size,
+        *check_options(
+            iterations,
+            gaussian_sxy,
+            bilateral_sxy,
+            bilateral_srgb,
+            gaussian_normalization,
+            bilateral_normalization,
+            epsilon,
+        ),
+    )
+    q = program(
+        ops.convert_to_tensor(probabilities[None], "float32"),
+        ops.convert_to_tensor(levels[None], "int32"),
+        [ops.convert_to_tensor(compat, "float32") for compat in compats],
+    )
+    return np.array(ops.convert_to_numpy(q)[0])
+
+
+def check_options(
+    iterations,
+    gaussian_sxy,
+    bilateral_sxy,
+    bilateral_srgb,
+    gaussian_normalization,
+    bilateral_normalization,
+    epsilon,
+):
+    """The arguments of `MeanField` after the size, checked."""
+    return (
+        check_integer("iterations", iterations, minimum=0),
+        check_deviations("gaussian_sxy", gaussian_sxy, 2),
+        check_deviations("bilateral_sxy", bilateral_sxy, 2),
+        check_deviations("bilateral_srgb", bilateral_srgb, 3),
+        check_choice(
+            "gaussian_normalization", gaussian_normalization, NORMALIZATIONS
+        ),
+        check_choice(
+            "bilateral_normalization", bilateral_normalization, NORMALIZATIONS
+        ),
+        check_number("epsilon", epsilon, 0, 1, open_maximum=True),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _program(size, *options):
+    """Kept: a data set has few sizes, and compilers take seconds."""
+    return _backend.compiled(MeanField(size, *options))

@@ -129,8 +129,8 @@ class VertexIndex:
         # Vertices of each class and image.
         self.counts = self._numbers[:, -1] + 1
 
-    def lattice(self, capacity):
-        """Arguments of `LatticeFilter` where rows have that length."""
+    def filter(self, capacity):
+        """The filter, with rows of that length."""
         side = self._embedding.side
         vertices = self._vertices(capacity)
         by_class = ops.reshape(vertices, (side, -1, capacity))
@@ -149,7 +149,7 @@ class VertexIndex:
                 _backend_sparse.take(table, row * capacity + ids[-1])
             )
         neighbours = ops.stack([back, on], axis=1)
-        return ops.stack(ids), self._weights, neighbours
+        return LatticeFilter(ops.stack(ids), self._weights, neighbours)
 
     def _vertices(self, capacity):
         """Distinct codes in ascending order, (D*N,R)."""

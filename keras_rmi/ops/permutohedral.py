@@ -16,7 +16,6 @@ Adams, Baek, Davis 2010, "Fast High-Dimensional Filtering Using the
 Permutohedral Lattice".
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -101,7 +100,10 @@ class Embedding:
             tuple(_pick(table, index, xp) for table in pair)
             for pair, index in zip(self._tables, indices)
         ]
-        return self._elevate(pairs, lambda x: xp.maximum(x, _GUARD))
+        coordinates = self._elevate(pairs, lambda x: xp.maximum(x, _GUARD))
+        # The last is that of one feature alone.
+        coordinates[-1] = coordinates[-1] + xp.zeros_like(coordinates[0])
+        return xp.stack(coordinates)
 
     def _elevate(self, pairs, guard):
         """d + 1 coordinates of sum 0, in this order of operations."""
@@ -112,55 +114,65 @@ class Embedding:
             total = guard(total + scaled)
         return [total, *reversed(coordinates)]
 
-    def simplex(self, coordinates, xp):
+    def simplex(self, coordinates, xp, repeat):
         """Vertices of the simplex of each point, slot m for class m.
 
         Returns codes (d+1,...), the axes along which vertex m + 1 is the
         neighbour of vertex m (d,...), both int32, and weights (d+1,...).
+        `repeat` is `_backend_sparse.repeat`, or `host_repeat`: a loop, not
+        to save operations, but because XLA fuses all of this into each of
+        its many results otherwise, and takes ten times as long.
         """
-        inverse = np.float32(1 / self.side)
-        cells = [xp.round(x * inverse) for x in coordinates]
-        away = [x - self.side * cell for x, cell in zip(coordinates, cells)]
+        side, inverse = self.side, np.float32(1 / self.side)
+        along = (side, *[1] * (len(coordinates.shape) - 1))
+        places = np.arange(side, dtype="int32").reshape(along)
+        if xp is not np:
+            places = ops.convert_to_tensor(places)
+        cells = xp.round(coordinates * inverse)
+        away = coordinates - side * cells
+
+        def compare(k, ranks):
+            tie = xp.logical_and(away[k] == away, k < places)
+            ahead = xp.logical_or(away[k] > away, tie)
+            return ranks + cast(ahead, "float32")
+
         # The sum is not 0 yet; those that were rounded most give way.
-        turn = sum(cells)
-        ranks = [turn] * self.side
-        for j, k in itertools.combinations(range(self.side), 2):
-            behind = cast(away[k] > away[j], "float32")
-            ranks[j] = ranks[j] + behind
-            ranks[k] = ranks[k] + (1.0 - behind)
-        for j, rank in enumerate(ranks):
-            shift = cast(rank < 0, "float32")
-            shift = shift - cast(rank > self.num_features, "float32")
-            ranks[j] = rank + self.side * shift
-            cells[j] = cells[j] + shift
-        away = [
-            (x - self.side * cell) * inverse
-            for x, cell in zip(coordinates, cells)
-        ]
-        ordered, axes = zip(
-            *(_of_rank(ranks, away, p, xp) for p in range(self.side))
-        )
-        last = self.num_features
-        weights = [ordered[last] + (1.0 - ordered[0])]
-        weights += [ordered[p - 1] - ordered[p] for p in range(last, 0, -1)]
-        axes = axes[:0:-1]
-        code = self._start[0]
-        for cell, stride in zip(cells, self._strides):
-            code = code + cast(cell, "int32") * stride
-        codes = [code]
-        for axis in axes:
-            codes.append(codes[-1] - _pick(self._strides, axis, xp))
-        return xp.stack(codes), xp.stack(axes), xp.stack(weights)
+        turn = xp.sum(cells, axis=0, keepdims=True)
+        ranks = repeat(side, compare, turn + xp.zeros_like(cells))
+        shift = cast(ranks < 0, "float32")
+        shift = shift - cast(ranks > self.num_features, "float32")
+        ranks = cast(ranks + side * shift, "int32")
+        cells = cells + shift
+        away = (coordinates - side * cells) * inverse
+
+        def put(j, found):
+            distances, axes = found
+            here = ranks[j] == places
+            return (
+                xp.where(here, away[j], distances),
+                xp.where(here, cast(j, "int32"), axes),
+            )
+
+        start = xp.zeros_like(away), xp.zeros_like(ranks)
+        distances, axes = repeat(side, put, start)
+        axes = xp.flip(axes[1:], axis=0)
+        first = distances[-1:] + (1.0 - distances[:1])
+        others = distances[:-1] - distances[1:]
+        weights = xp.concatenate([first, xp.flip(others, axis=0)], axis=0)
+        strides = self._strides.reshape(along)
+        code = xp.sum(cast(cells, "int32") * strides, axis=0)
+        codes = [cast(code, "int32") + self._start[0]]
+        steps = _pick(self._strides, axes, xp)
+        for m in range(self.num_features):
+            codes.append(codes[-1] - steps[m])
+        return xp.stack(codes), axes, weights
 
 
-def _of_rank(ranks, away, p, xp):
-    """Distance and axis of the coordinate that has rank p."""
-    distance, axis = away[-1], np.int32(len(ranks) - 1)
-    for j in range(len(ranks) - 2, -1, -1):
-        here = ranks[j] == p
-        distance = xp.where(here, away[j], distance)
-        axis = xp.where(here, np.int32(j), axis)
-    return distance, axis
+def host_repeat(count, function, x):
+    """Like `_backend_sparse.repeat`, for NumPy arrays."""
+    for i in range(count):
+        x = function(i, x)
+    return x
 
 
 class Interval:
@@ -181,7 +193,11 @@ class Interval:
 
 def cast(x, dtype):
     """Of a tensor, or of an array on the host."""
-    return x.astype(dtype) if isinstance(x, np.ndarray) else ops.cast(x, dtype)
+    return (
+        np.asarray(x, dtype)
+        if isinstance(x, (int, np.ndarray))
+        else ops.cast(x, dtype)
+    )
 
 
 def _pick(table, index, xp):
