@@ -12,22 +12,18 @@ _BACKEND = keras.backend.backend()
 
 
 def repeat(count, function, x):
-    """`x` after `count` times `x = function(i, x)`.
+    """`x` after `count` times `x = function(i, x)`, with a gradient.
 
-    Reverse-mode derivatives under XLA need a bound of the number of turns,
-    which `keras.ops.fori_loop` does not hand on to TensorFlow (3.15).
+    XLA in TensorFlow wants to know the size of all that a loop keeps for its
+    gradient, and does not where the batch is of unknown size (2.21). So there
+    the loop is written out.
     https://www.tensorflow.org/xla/known_issues
     """
     if _BACKEND != "tensorflow":
         return ops.fori_loop(0, count, function, x)
-    import tensorflow as tf
-
-    return tf.while_loop(
-        lambda i, x: i < count,
-        lambda i, x: (i + 1, function(i, x)),
-        (0, x),
-        maximum_iterations=count,
-    )[1]
+    for i in range(count):
+        x = function(i, x)
+    return x
 
 
 def take(x, ids, native=True):
@@ -74,25 +70,64 @@ def first_not_less(ordered, x, native=True):
         ahead = ops.logical_and(probe <= length, last < x)
         return ops.where(ahead, probe, found)
 
-    return repeat(steps, halve, ops.zeros_like(x))
+    return ops.fori_loop(0, steps, halve, ops.zeros_like(x))
 
 
-def with_capacity(counts, capacities, function):
-    """`function(c)` for the first of the ascending `c` that holds `counts`.
+def with_capacity(counts, capacities, function, inputs):
+    """`function(c, *inputs)` for the first `c` that is not below `counts`.
 
-    Compiled programs have one branch for each capacity. Torch has sizes that
-    depend on values, and takes what is needed.
+    `capacities` are ascending. Compiled programs have a branch for each. Torch
+    has sizes that depend on values, and takes what is needed. The result has
+    gradients with respect to `inputs`, and nothing else.
     """
     needed = ops.max(counts)
     if _BACKEND == "torch":
-        return function(max(1, int(needed)))
-    if len(capacities) == 1:
-        return function(capacities[0])
+        return function(max(1, int(needed)), *inputs)
+    if _BACKEND == "tensorflow":
+        return _differentiable_branches(needed, capacities, function, inputs)
+    return _branch(needed, capacities, lambda c: function(c, *inputs))
+
+
+def _branch(needed, capacities, function):
+    first, *others = capacities
+    if not others:
+        return function(first)
     return ops.cond(
-        needed <= capacities[0],
-        lambda: function(capacities[0]),
-        lambda: with_capacity(counts, capacities[1:], function),
+        needed <= first,
+        lambda: function(first),
+        lambda: _branch(needed, others, function),
     )
+
+
+def _differentiable_branches(needed, capacities, function, inputs):
+    """On TensorFlow, with gradients that are taken inside of the branches.
+
+    XLA cannot hand from branch to branch what has an unknown size (2.21), so
+    nothing is handed over: the branch of the gradient computes it again.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def differentiable(*inputs):
+        value = _branch(needed, capacities, lambda c: function(c, *inputs))
+
+        def gradient(upstream):
+            def differentiate(capacity):
+                with tf.GradientTape() as tape:
+                    tape.watch(inputs)
+                    value = function(capacity, *inputs)
+                return tape.gradient(
+                    value,
+                    inputs,
+                    upstream,
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )
+
+            return _branch(needed, capacities, differentiate)
+
+        return value, gradient
+
+    return differentiable(*inputs)
 
 
 class Interpolation:
@@ -100,17 +135,20 @@ class Interpolation:
 
     Point p has one vertex in each slot s, `ids[s, p]` in 0..R-1, with
     `weights[s, p]`. Row s R + r of the values is vertex r of slot s.
+
+    `arrays` are what depends on the image; both methods are given them.
     """
 
     def __init__(self, ids, weights, num_rows, native=True):
-        self._ids, self._weights, self._num_rows = ids, weights, num_rows
+        self._num_rows = num_rows
         self._slots = ids.shape[0]
         self._native = native
+        self.arrays = ids, weights
         if native and _BACKEND == "torch":
-            self._sort()
+            self.arrays = self._bags(ids, weights)
 
-    def _sort(self):
-        """The points of each vertex, in one list.
+    def _bags(self, ids, weights):
+        """The vertices of each point in one list, and the other way round.
 
         A sum over each part of a list is ten times as fast as adding row by
         row, and sorting small integers is cheap.
@@ -118,42 +156,45 @@ class Interpolation:
         """
         import torch
 
-        slots = torch.arange(self._slots, dtype=torch.int32)
-        slots = slots.to(self._ids.device) * self._num_rows
-        ids = (self._ids.T + slots).reshape(-1)
-        weights = self._weights.T.reshape(-1)
+        slots = torch.arange(self._slots, dtype=torch.int32, device=ids.device)
+        ids = (ids.T + slots * self._num_rows).reshape(-1)
+        weights = weights.T.reshape(-1)
+        starts = torch.arange(
+            0, len(ids), self._slots, dtype=torch.int32, device=ids.device
+        )
         count = torch.bincount(ids, minlength=self._num_rows * self._slots)
         order = torch.sort(ids)[1]
-        starts = torch.arange(0, len(ids), self._slots, dtype=torch.int32)
-        self._of_points = ids, starts.to(ids.device), weights
-        self._of_vertices = (
+        of_points = ids, starts, weights
+        of_vertices = (
             (order // self._slots).int(),
             (torch.cumsum(count, 0) - count).int(),
             weights[order],
         )
+        return of_points, of_vertices
 
-    def splat(self, x):
+    def splat(self, x, arrays):
         """Values of the vertices (M,C) from those of the points (P,C)."""
         if self._native and _BACKEND == "torch":
-            return _sum_bags(x, *self._of_vertices)
+            return _sum_bags(x, *arrays[1])
+
         def splat_slot(arrays):
             ids, weights = arrays
             return ops.segment_sum(weights[:, None] * x, ids, self._num_rows)
 
         # As a loop: XLA on a CPU takes six times as long for the same sums
         # where they are not in one (jax 0.10).
-        values = ops.map(splat_slot, (self._ids, self._weights))
+        values = ops.map(splat_slot, arrays)
         return ops.reshape(values, (-1, x.shape[-1]))
 
-    def slice(self, values):
+    def slice(self, values, arrays):
         """Values of the points (P,C) from those of the vertices (M,C)."""
         if self._native and _BACKEND == "torch":
-            return _sum_bags(values, *self._of_points)
+            return _sum_bags(values, *arrays[0])
         total = 0.0
         for slot in range(self._slots):
-            ids = self._ids[slot] + slot * self._num_rows
-            rows = take(values, ids, self._native)
-            total = total + self._weights[slot][:, None] * rows
+            ids, weights = arrays[0][slot], arrays[1][slot]
+            rows = take(values, ids + slot * self._num_rows, self._native)
+            total = total + weights[:, None] * rows
         return total
 
 

@@ -56,9 +56,7 @@ def check_classes(argument, compat, num_classes):
     """Whether a checked vector or matrix is for so many classes."""
     if np.ndim(compat) and len(compat) != num_classes:
         raise ValueError(
-            message(
-                argument, f"entries for {num_classes} classes", len(compat)
-            )
+            message(argument, f"entries for {num_classes} classes", len(compat))
         )
 
 
@@ -86,9 +84,7 @@ class MeanField:
         try:
             self._gaussian = GaussianKernel(size, gaussian_sxy)
         except OverflowError as error:
-            raise _too_fine(
-                size, error, gaussian_sxy=gaussian_sxy
-            ) from None
+            raise _too_fine(size, error, gaussian_sxy=gaussian_sxy) from None
         try:
             self._bilateral = BilateralKernel(
                 size, bilateral_sxy, bilateral_srgb
@@ -129,7 +125,7 @@ class MeanField:
         )
         index = self._bilateral.index(image)
 
-        def iterate(capacity):
+        def iterate(capacity, energy, *compats):
             bilateral = normalize(
                 index.filter(capacity), self._normalizations[1]
             )
@@ -146,7 +142,10 @@ class MeanField:
             )
 
         q = _backend_sparse.with_capacity(
-            index.counts, self._bilateral.capacities, iterate
+            index.counts,
+            self._bilateral.capacities,
+            iterate,
+            (energy, *compats),
         )
         return ops.reshape(q, shape)
 

@@ -57,31 +57,29 @@ class LatticeFilter:
 
     def __call__(self, x):
         """The filtered x, (N*P,C)."""
+        arrays = self._interpolation.arrays, self._neighbours
+        return _backend.linear(self._filter, self._transpose, x, arrays)
 
-        def filtered(x):
-            value = self._filter(x, transpose=False)
-            return value, lambda upstream: self._filter(
-                ops.cast(upstream, "float32"), transpose=True
-            )
+    def _transpose(self, x, arrays):
+        return self._filter(x, arrays, transpose=True)
 
-        return _backend.custom_gradient(filtered, x)
-
-    def _filter(self, x, transpose):
+    def _filter(self, x, arrays, transpose=False):
         """Along one axis after the other; backwards in the transpose."""
+        interpolation, neighbours = arrays
 
         def blur(axis, values):
             if transpose:
                 axis = self._last_axis - axis
             back, on = (
-                _backend_sparse.take(values, self._neighbours[axis][way])
+                _backend_sparse.take(values, neighbours[axis][way])
                 for way in (0, 1)
             )
             return values + 0.5 * (back + on)
 
-        values = self._interpolation.splat(x)
+        values = self._interpolation.splat(x, interpolation)
         values = ops.pad(values, ((0, 1), (0, 0)))
-        values = _backend_sparse.repeat(self._last_axis + 1, blur, values)
-        return self._alpha * self._interpolation.slice(values)
+        values = ops.fori_loop(0, self._last_axis + 1, blur, values)
+        return self._alpha * self._interpolation.slice(values, interpolation)
 
 
 def host_lattice(embedding, codes, weights):
@@ -91,7 +89,10 @@ def host_lattice(embedding, codes, weights):
     """
     vertices = [np.unique(row) for row in codes]
     length = max(map(len, vertices))
-    ids = [np.searchsorted(*pair) for pair in zip(vertices, codes[:, : weights.shape[1]])]
+    ids = [
+        np.searchsorted(*pair)
+        for pair in zip(vertices, codes[:, : weights.shape[1]])
+    ]
     neighbours = np.full(
         (embedding.side, 2, embedding.side, 1, length), -1, "int32"
     )
@@ -136,18 +137,14 @@ class VertexIndex:
         by_class = ops.reshape(vertices, (side, -1, capacity))
         on = self._neighbours(by_class, self._embedding.steps_on, 1)
         back = self._neighbours(by_class, self._embedding.steps_back, -1)
-        ids = [
-            _backend_sparse.first_not_less(by_class[0], self._first_codes)
-        ]
+        ids = [_backend_sparse.first_not_less(by_class[0], self._first_codes)]
         # The vertex of the next class is a neighbour of the one before.
         count = ops.shape(by_class)[1]
         image = ops.arange(count, dtype="int32")[:, None]
         for m in range(side - 1):
             table = ops.reshape(on[:, m], (-1,))
             row = self._axes[m] * count + image
-            ids.append(
-                _backend_sparse.take(table, row * capacity + ids[-1])
-            )
+            ids.append(_backend_sparse.take(table, row * capacity + ids[-1]))
         neighbours = ops.stack([back, on], axis=1)
         return LatticeFilter(ops.stack(ids), self._weights, neighbours)
 
@@ -167,9 +164,7 @@ class VertexIndex:
     def _neighbours(self, vertices, steps, way):
         """Places of the neighbours along all axes, or -1, (D,D,N,R)."""
         side, _, capacity = vertices.shape
-        known = ops.reshape(
-            ops.roll(vertices, -way, axis=0), (-1, capacity)
-        )
+        known = ops.reshape(ops.roll(vertices, -way, axis=0), (-1, capacity))
         rows = ops.shape(known)[0]
         places = []
         for axis in range(side):

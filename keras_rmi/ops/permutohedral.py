@@ -70,7 +70,7 @@ class Embedding:
         strides[implied] = 0
         self._strides = _wrapped(strides)
         start = sum(lo * stride for lo, stride in zip(low, strides))
-        self._start = _wrapped([-start - 2**31])
+        self._start = int(_wrapped([-start - 2**31])[0])
         whole = sum(strides)
         # Along axis j vertices of class m have neighbours of class m - 1 and
         # m + 1 (modulo the side): 1 less or more in every other coordinate.
@@ -106,7 +106,7 @@ class Embedding:
         return xp.stack(coordinates)
 
     def _elevate(self, pairs, guard):
-        """d + 1 coordinates of sum 0, in this order of operations."""
+        """Coordinates of sum 0, d + 1 of them, in this order of operations."""
         scaled, times = pairs[-1]
         total, coordinates = scaled, [-times]
         for scaled, times in reversed(pairs[:-1]):
@@ -119,15 +119,16 @@ class Embedding:
 
         Returns codes (d+1,...), the axes along which vertex m + 1 is the
         neighbour of vertex m (d,...), both int32, and weights (d+1,...).
-        `repeat` is `_backend_sparse.repeat`, or `host_repeat`: a loop, not
+        `repeat` is that of `keras.ops`, or `host_repeat`: a loop, not
         to save operations, but because XLA fuses all of this into each of
         its many results otherwise, and takes ten times as long.
         """
         side, inverse = self.side, np.float32(1 / self.side)
         along = (side, *[1] * (len(coordinates.shape) - 1))
-        places = np.arange(side, dtype="int32").reshape(along)
-        if xp is not np:
-            places = ops.convert_to_tensor(places)
+        places, strides = (
+            x.reshape(along) if xp is np else ops.reshape(x, along)
+            for x in (np.arange(side, dtype="int32"), self._strides)
+        )
         cells = xp.round(coordinates * inverse)
         away = coordinates - side * cells
 
@@ -159,9 +160,8 @@ class Embedding:
         first = distances[-1:] + (1.0 - distances[:1])
         others = distances[:-1] - distances[1:]
         weights = xp.concatenate([first, xp.flip(others, axis=0)], axis=0)
-        strides = self._strides.reshape(along)
         code = xp.sum(cast(cells, "int32") * strides, axis=0)
-        codes = [cast(code, "int32") + self._start[0]]
+        codes = [cast(code, "int32") + self._start]
         steps = _pick(self._strides, axes, xp)
         for m in range(self.num_features):
             codes.append(codes[-1] - steps[m])
@@ -169,7 +169,7 @@ class Embedding:
 
 
 def host_repeat(count, function, x):
-    """Like `_backend_sparse.repeat`, for NumPy arrays."""
+    """Like `keras.ops.fori_loop` from 0, for NumPy arrays."""
     for i in range(count):
         x = function(i, x)
     return x

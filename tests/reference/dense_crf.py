@@ -59,7 +59,10 @@ class Lattice:
             self.neighbours.append(
                 [
                     np.array(
-                        [number.get(tuple(k), -1) for k in self.keys + sign * step]
+                        [
+                            number.get(tuple(k), -1)
+                            for k in self.keys + sign * step
+                        ]
                     )
                     for sign in (-1, 1)
                 ]
