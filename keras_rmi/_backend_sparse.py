@@ -127,7 +127,8 @@ def _differentiable_branches(needed, capacities, function, inputs):
 
         return value, gradient
 
-    return differentiable(*inputs)
+    # A variable would have to have its gradient by another way.
+    return differentiable(*map(tf.convert_to_tensor, inputs))
 
 
 class Interpolation:

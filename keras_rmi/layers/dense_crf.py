@@ -1,6 +1,7 @@
 """The fully connected CRF as a layer."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_rmi._validation import check_flag, compatible, message
@@ -164,7 +165,7 @@ class DenseCRF(keras.layers.Layer):
         return shape, image
 
     def _add_compat(self, name, compat):
-        value = ops.convert_to_numpy(ops.cast(compat, "float32"))
+        value = np.asarray(compat, "float32")
         return self.add_weight(
             shape=value.shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(

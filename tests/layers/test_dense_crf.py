@@ -29,6 +29,7 @@ from support import (
 # A folder with more recorded cases, which need not be free to share.
 MORE = os.environ.get("KERAS_RMI_CRF_CASES")
 MORE_CASES = sorted(Path(MORE).glob("*.npz")) if MORE else []
+IN_EVERY_MODE = "flat_ties", "hard_noise"
 SIZE = 12, 14
 FAST = {"bilateral_sxy": 8, "bilateral_srgb": 20}
 
@@ -41,11 +42,16 @@ def scene(seed=0, size=SIZE, num_classes=3):
     return probabilities(rng, image, num_classes)[None], image[None]
 
 
-def refine(layer, p, image, mode=DEFAULT_MODE, traced_shape=None):
+@functools.lru_cache(maxsize=1)
+def on_one_array(layer):
+    """One input, so that nothing is a constant of the program."""
+    return lambda x: layer([ops.stop_gradient(x[..., :-3]), x[..., -3:]])
+
+
+def refine(layer, p, image, mode=DEFAULT_MODE):
     """The value alone, which compiles faster than with its gradient."""
-    return value_and_gradient(
-        lambda p: layer([ops.stop_gradient(p), image]), p, mode, traced_shape
-    )[0]
+    x = np.concatenate([p, image], axis=-1, dtype="float32")
+    return value_and_gradient(on_one_array(layer), x, mode)[0]
 
 
 def assert_agrees(q, expected, largest=CRF_LARGEST, mean=CRF_MEAN):
@@ -69,13 +75,19 @@ def check_recorded(name, iterations, mode):
         assert_agrees(q, expected)
 
 
-@pytest.mark.parametrize("iterations", ITERATIONS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "iterations"),
+    [
+        *((name, 10) for name in CASES if name not in IN_EVERY_MODE),
+        ("blobs", 1),
+        ("flat_ties", 5),
+    ],
+)
 def test_agrees_with_pydensecrf(name, iterations):
     check_recorded(name, iterations, DEFAULT_MODE)
 
 
-@pytest.mark.parametrize("name", ["flat_ties", "hard_noise"])
+@pytest.mark.parametrize("name", IN_EVERY_MODE)
 def test_every_mode_agrees_with_pydensecrf(name, mode):
     check_recorded(name, 10, mode)
 
@@ -133,11 +145,10 @@ def test_an_image_of_a_batch_is_as_the_image_alone():
         )
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_more_vertices_than_expected_are_all_there(seed):
+def test_more_vertices_than_expected_are_all_there():
     size = 30, 34
-    p, _ = scene(seed, size)
-    rng = np.random.default_rng(seed)
+    p, _ = scene(0, size)
+    rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, *size, 3), "uint8")
     lattice = reference.Lattice(reference.bilateral_features(image[0], 30, 13))
     # Six classes, of which one has more than that.
@@ -173,9 +184,11 @@ def test_gradient_matches_float64_differences(mode):
     weights, directions, expected = slopes(3)
     layer = DenseCRF(3, **FAST)
     _, gradient = value_and_gradient(
-        lambda p: ops.multiply(layer([p, image]), weights), p, mode
+        lambda x: ops.multiply(layer([x[..., :3], x[..., 3:]]), weights),
+        np.concatenate([p, image], axis=-1, dtype="float32"),
+        mode,
     )
-    found = np.tensordot(directions, gradient[0].astype("float64"), 3)
+    found = np.tensordot(directions, gradient[0, ..., :3].astype("float64"), 3)
     assert np.linalg.norm(found - expected) <= NORM * np.linalg.norm(expected)
 
 
@@ -183,9 +196,11 @@ def test_the_image_has_no_gradient():
     p, image = scene()
     layer = DenseCRF(1, **FAST)
     _, gradient = value_and_gradient(
-        lambda image: layer([p, image]), image.astype("float32")
+        lambda x: layer([x[..., :3], x[..., 3:]]),
+        np.concatenate([p, image], axis=-1, dtype="float32"),
     )
-    assert not gradient.any()
+    assert gradient[..., :3].any()
+    assert not gradient[..., 3:].any()
 
 
 def test_levels_are_rounded_and_clipped():
@@ -193,10 +208,11 @@ def test_levels_are_rounded_and_clipped():
     layer = DenseCRF(2, **FAST)
     expected = refine(layer, p, image)
     near = image + 0.4 * np.where(image % 2, 1, -1)
-    for other in (image.astype("float32"), image.astype("int64"), near):
-        other = other.astype("float32")
-        other[image == 255] = 300.0
-        np.testing.assert_array_equal(refine(layer, p, other), expected)
+    near = np.where(image == 255, 300.0, near)
+    np.testing.assert_array_equal(refine(layer, p, near), expected)
+    q, _ = value_and_gradient(lambda p: layer([ops.stop_gradient(p), image]), p)
+    assert image.dtype == "uint8"
+    np.testing.assert_array_equal(q, expected)
 
 
 def test_config_makes_the_same_layer():
@@ -255,11 +271,11 @@ def test_training_improves_the_weights_of_the_kernels():
     scenes = [scene(seed) for seed in range(2)]
     p, image = map(np.concatenate, zip(*scenes))
     image = image.astype("float32")
-    truth = reference.dense_crf(p[0], image[0], 2, 3, 4, 8, 20, 6)
-    other = reference.dense_crf(p[1], image[1], 2, 3, 4, 8, 20, 6)
+    truth = reference.dense_crf(p[0], image[0], 1, 3, 4, 8, 20, 6)
+    other = reference.dense_crf(p[1], image[1], 1, 3, 4, 8, 20, 6)
     labels = np.eye(3)[np.stack([truth, other]).argmax(-1)]
     layer = DenseCRF(
-        2,
+        1,
         gaussian_compat=0.5,
         bilateral_compat=0.5,
         trainable_compat=True,
