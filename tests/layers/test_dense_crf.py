@@ -11,6 +11,7 @@ from keras import ops
 
 import keras_rmi
 from keras_rmi.layers import DenseCRF
+from keras_rmi.ops import crf_kernels
 from record_dense_crf import CASES, FOLDER, ITERATIONS, blobs, probabilities
 from reference import dense_crf as reference
 from support import (
@@ -40,6 +41,12 @@ def scene(seed=0, size=SIZE, num_classes=3):
     rng = np.random.default_rng(seed)
     image = blobs(rng, *size)
     return probabilities(rng, image, num_classes)[None], image[None]
+
+
+@pytest.fixture
+def branches(monkeypatch):
+    """As for large images: a branch for each number of vertices."""
+    monkeypatch.setattr(crf_kernels, "_FEW_PIXELS", 0)
 
 
 @functools.lru_cache(maxsize=1)
@@ -87,6 +94,7 @@ def test_agrees_with_pydensecrf(name, iterations):
     check_recorded(name, iterations, DEFAULT_MODE)
 
 
+@pytest.mark.usefixtures("branches")
 @pytest.mark.parametrize("name", IN_EVERY_MODE)
 def test_every_mode_agrees_with_pydensecrf(name, mode):
     check_recorded(name, 10, mode)
@@ -145,17 +153,27 @@ def test_an_image_of_a_batch_is_as_the_image_alone():
         )
 
 
+@pytest.mark.usefixtures("branches")
 def test_more_vertices_than_expected_are_all_there():
     size = 30, 34
-    p, _ = scene(0, size)
+    p, photograph = scene(0, size)
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (1, *size, 3), "uint8")
-    lattice = reference.Lattice(reference.bilateral_features(image[0], 30, 13))
-    # Six classes, of which one has more than that.
-    assert len(lattice.keys) > 6 * 0.05 * (30 * 34 + 1)
-    q = refine(DenseCRF(5), p, image)
-    expected = reference.dense_crf(p[0], image[0], dtype="float32")
-    assert np.abs(q[0] - expected).max() <= CRF_HARD
+    shape = (1, *size, 3)
+    few = np.clip(photograph // 3 + rng.integers(0, 4, shape), 0, 255)
+    noise = rng.integers(0, 256, shape, "uint8")
+    layer, counts = DenseCRF(5), []
+    for image in (few, photograph, noise):
+        features = reference.bilateral_features(image[0], 30, 13)
+        counts.append(len(reference.Lattice(features).keys))
+        expected = reference.dense_crf(p[0], image[0], dtype="float32")
+        q = refine(layer, p, image)
+        assert np.abs(q[0] - expected).max() <= CRF_HARD
+    # Six classes; one of them has more than the mean.
+    shares = np.array(counts) / 6 / (size[0] * size[1])
+    low, middle, _ = crf_kernels._SHARES
+    assert shares[0] < 0.8 * low
+    assert 1.1 * low < shares[1] < 0.8 * middle
+    assert 1.1 * middle < shares[2]
 
 
 @functools.cache
@@ -179,6 +197,7 @@ def slopes(iterations):
     return weights.astype("float32"), direction * p[0], np.array(found)
 
 
+@pytest.mark.usefixtures("branches")
 def test_gradient_matches_float64_differences(mode):
     p, image = scene()
     weights, directions, expected = slopes(3)
@@ -267,6 +286,7 @@ def test_models_work_and_survive_saving(tmp_path):
     )
 
 
+@pytest.mark.usefixtures("branches")
 def test_training_improves_the_weights_of_the_kernels():
     scenes = [scene(seed) for seed in range(2)]
     p, image = map(np.concatenate, zip(*scenes))
@@ -286,7 +306,7 @@ def test_training_improves_the_weights_of_the_kernels():
     crf.compile(
         optimizer=keras.optimizers.Adam(0.3),
         loss="categorical_crossentropy",
-        jit_compile=BACKEND != "torch",
+        jit_compile="compiled" in MODES,
     )
     before = crf.evaluate([p, image], labels, verbose=0)
     crf.fit([p, image], labels, epochs=5, verbose=0)
