@@ -12,15 +12,12 @@ _BACKEND = keras.backend.backend()
 
 
 def repeat(count, function, x):
-    """`x` after `count` times `x = function(i, x)`, with a gradient.
+    """`x` after `count` times `x = function(i, x)`."""
+    return ops.fori_loop(0, count, function, x)
 
-    XLA in TensorFlow wants to know the size of all that a loop keeps for its
-    gradient, and does not where the batch is of unknown size (2.21). So there
-    the loop is written out.
-    https://www.tensorflow.org/xla/known_issues
-    """
-    if _BACKEND != "tensorflow":
-        return ops.fori_loop(0, count, function, x)
+
+def _write_out(count, function, x):
+    """Likewise, without a loop."""
     for i in range(count):
         x = function(i, x)
     return x
@@ -70,22 +67,23 @@ def first_not_less(ordered, x, native=True):
         ahead = ops.logical_and(probe <= length, last < x)
         return ops.where(ahead, probe, found)
 
-    return ops.fori_loop(0, steps, halve, ops.zeros_like(x))
+    return repeat(steps, halve, ops.zeros_like(x))
 
 
 def with_capacity(counts, capacities, function, inputs):
-    """`function(c, *inputs)` for the first `c` that is not below `counts`.
+    """`function(r, c, *inputs)` for the first `c` that is not below `counts`.
 
     `capacities` are ascending. Compiled programs have a branch for each. Torch
     has sizes that depend on values, and takes what is needed. The result has
-    gradients with respect to `inputs`, and nothing else.
+    gradients with respect to `inputs`, and nothing else. `r` is to be used as
+    `repeat`.
     """
     needed = ops.max(counts)
     if _BACKEND == "torch":
-        return function(max(1, int(needed)), *inputs)
+        return function(repeat, max(1, int(needed)), *inputs)
     if _BACKEND == "tensorflow":
         return _differentiable_branches(needed, capacities, function, inputs)
-    return _branch(needed, capacities, lambda c: function(c, *inputs))
+    return _branch(needed, capacities, lambda c: function(repeat, c, *inputs))
 
 
 def _branch(needed, capacities, function):
@@ -103,19 +101,24 @@ def _differentiable_branches(needed, capacities, function, inputs):
     """On TensorFlow, with gradients that are taken inside of the branches.
 
     XLA cannot hand from branch to branch what has an unknown size (2.21), so
-    nothing is handed over: the branch of the gradient computes it again.
+    nothing is handed over: the branch of the gradient computes it again. What
+    a loop keeps for its gradient must not be of unknown size either, so there
+    it has no loops.
+    https://www.tensorflow.org/xla/known_issues
     """
     import tensorflow as tf
 
     @tf.custom_gradient
     def differentiable(*inputs):
-        value = _branch(needed, capacities, lambda c: function(c, *inputs))
+        value = _branch(
+            needed, capacities, lambda c: function(repeat, c, *inputs)
+        )
 
         def gradient(upstream):
             def differentiate(capacity):
                 with tf.GradientTape() as tape:
                     tape.watch(inputs)
-                    value = function(capacity, *inputs)
+                    value = function(_write_out, capacity, *inputs)
                 return tape.gradient(
                     value,
                     inputs,

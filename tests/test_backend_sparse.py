@@ -70,13 +70,18 @@ def test_a_linear_function_has_the_gradient_that_is_given(mode):
     weights = np.random.default_rng(2).random((21, 2), "float32")
 
     def halves(_, x):
-        """Inside of a loop, as in the mean-field iterations."""
+        """Inside of a branch and a loop, as the mean-field iterations."""
         y = _backend.linear(made.splat, made.slice, x, made.arrays)
         z = _backend.linear(made.slice, made.splat, y, made.arrays)
         return 0.25 * z
 
     def function(x):
-        x = _backend_sparse.repeat(2, halves, x)
+        x = _backend_sparse.with_capacity(
+            ops.ones((1,), "int32"),
+            (1, 2),
+            lambda repeat, capacity, x: capacity * repeat(2, halves, x),
+            (x,),
+        )
         x = _backend.linear(made.splat, made.slice, x, made.arrays)
         return ops.multiply(x, weights)
 
@@ -91,7 +96,10 @@ def test_the_first_capacity_that_is_enough_is_taken(needed, mode):
     def function(x):
         counts = ops.cast(x[0], "int32")
         return _backend_sparse.with_capacity(
-            counts, (3, 7, 9), lambda c, x: c * x * x, (x[1],)
+            counts,
+            (3, 7, 9),
+            lambda repeat, c, x: c * repeat(2, lambda _, y: y * x, x**0),
+            (x[1],),
         )
 
     x = np.array([[1, needed], [2, 5]], "float32")

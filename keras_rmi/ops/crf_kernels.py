@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_rmi import _backend_sparse
 from keras_rmi.ops.lattice_filter import (
     LatticeFilter,
     VertexIndex,
@@ -78,17 +79,15 @@ class BilateralKernel:
         )
         codes, axes, weights = (
             ops.reshape(x, (x.shape[0], -1, self._num_points))
-            for x in self._embedding.simplex(coordinates, ops, _repeat)
+            for x in self._embedding.simplex(
+                coordinates, ops, _backend_sparse.repeat
+            )
         )
         if self._padding.size:
             shape = (side, ops.shape(codes)[1], 1)
             padding = ops.broadcast_to(self._padding[:, None], shape)
             codes = ops.concatenate([codes, padding], axis=-1)
         return VertexIndex(self._embedding, codes, axes, weights)
-
-
-def _repeat(count, function, x):
-    return ops.fori_loop(0, count, function, x)
 
 
 def _positions(size, sxy):

@@ -125,7 +125,7 @@ class MeanField:
         )
         index = self._bilateral.index(image)
 
-        def iterate(capacity, energy, *compats):
+        def iterate(repeat, capacity, energy, *compats):
             bilateral = normalize(
                 index.filter(capacity), self._normalizations[1]
             )
@@ -137,9 +137,7 @@ class MeanField:
                     total = total - _energy(kernel(q), compat)
                 return _softmax(total)
 
-            return _backend_sparse.repeat(
-                self._iterations, update, _softmax(-energy)
-            )
+            return repeat(self._iterations, update, _softmax(-energy))
 
         q = _backend_sparse.with_capacity(
             index.counts,

@@ -78,7 +78,7 @@ class LatticeFilter:
 
         values = self._interpolation.splat(x, interpolation)
         values = ops.pad(values, ((0, 1), (0, 0)))
-        values = ops.fori_loop(0, self._last_axis + 1, blur, values)
+        values = _backend_sparse.repeat(self._last_axis + 1, blur, values)
         return self._alpha * self._interpolation.slice(values, interpolation)
 
 

@@ -119,7 +119,7 @@ class Embedding:
 
         Returns codes (d+1,...), the axes along which vertex m + 1 is the
         neighbour of vertex m (d,...), both int32, and weights (d+1,...).
-        `repeat` is that of `keras.ops`, or `host_repeat`: a loop, not
+        `repeat` is `_backend_sparse.repeat`, or `host_repeat`: a loop, not
         to save operations, but because XLA fuses all of this into each of
         its many results otherwise, and takes ten times as long.
         """
@@ -169,7 +169,7 @@ class Embedding:
 
 
 def host_repeat(count, function, x):
-    """Like `keras.ops.fori_loop` from 0, for NumPy arrays."""
+    """Like `_backend_sparse.repeat`, for NumPy arrays."""
     for i in range(count):
         x = function(i, x)
     return x
