@@ -232,7 +232,7 @@ def test_the_crf_is_measured_with_and_without_a_peer():
     ]
     time, ratio, first, _ = row(done.stdout, name, "2")
     assert float(time.removesuffix(" ms")) > 0
-    assert float(first.removesuffix(" s")) > 0
+    assert float(first.removesuffix(" s")) >= 0
     peer = row(done.stdout, "pydensecrf", "2")[0]
     if peer.endswith(" ms"):
         assert float(ratio) > 0

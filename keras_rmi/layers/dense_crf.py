@@ -5,12 +5,12 @@ import numpy as np
 from keras import ops
 
 from keras_rmi._validation import check_flag, compatible, message
-from keras_rmi.ops.dense_crf import (
-    MeanField,
+from keras_rmi.ops.crf_options import (
     check_classes,
     check_compat,
     check_options,
 )
+from keras_rmi.ops.dense_crf import MeanField
 
 
 @keras.saving.register_keras_serializable(package="keras_rmi")
