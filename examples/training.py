@@ -24,6 +24,7 @@ class Result:
     mean_iou: float
     seconds_per_step: float
     predictions: np.ndarray
+    model: keras.Model
 
 
 def build_network(size, num_classes):
@@ -138,14 +139,15 @@ def train(loss, train_data, val_data, class_names, options, callbacks):
     few = val_data[0][:SHOWN]
     return Result(
         history=history.history,
-        class_iou=_class_iou(keras.ops.convert_to_numpy(metric.total_cm)),
+        class_iou=class_iou(keras.ops.convert_to_numpy(metric.total_cm)),
         mean_iou=scores["miou"],
         seconds_per_step=timer.median(),
         predictions=np.argmax(model.predict(few, verbose=0), axis=-1),
+        model=model,
     )
 
 
-def _class_iou(confusion):
+def class_iou(confusion):
     """Intersection over union; NaN for a class that nowhere occurs."""
     hits = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - hits

@@ -1,4 +1,4 @@
-"""What a framework forces: the only file that names a backend.
+"""What a framework forces: with `_backend_sparse` all that names a backend.
 
 Everything here has one meaning on all backends; the branches differ only in
 how a framework is told to do it. Each states why `keras.ops` is not enough.
@@ -54,6 +54,19 @@ def as_written(function):
     return tf.autograph.experimental.do_not_convert(function)
 
 
+def compiled(function):
+    """A function of tensors, compiled where op by op is slow.
+
+    JAX compiles every single operation otherwise. For the other two that
+    would take longer than it saves on a few images.
+    """
+    if _BACKEND != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def custom_gradient(function, inputs):
     """Calls `function(inputs) -> (value, gradient)` with its own gradient.
 
@@ -81,6 +94,30 @@ def custom_gradient(function, inputs):
         return value, rule
 
     return ops.custom_gradient(wrapped)(inputs)
+
+
+def linear(function, transpose, x, arrays):
+    """`function(x, arrays)`, linear in `x`; the gradient is its transpose.
+
+    `transpose(upstream, arrays)` returns the cotangent of `x`; `arrays` have
+    none. JAX takes them as arguments, because a gradient that refers to
+    arrays from round it does not work inside of loops and branches (0.10).
+    https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
+    """
+    if _BACKEND != "jax":
+
+        def with_transpose(x):
+            return function(x, arrays), lambda y: transpose(y, arrays)
+
+        return custom_gradient(with_transpose, x)
+    import jax
+
+    call = jax.custom_vjp(lambda x, arrays: function(x, arrays))
+    call.defvjp(
+        lambda x, arrays: (function(x, arrays), arrays),
+        lambda arrays, y: (transpose(y, arrays), None),
+    )
+    return call(x, arrays)
 
 
 def matmul(a, b):

@@ -75,7 +75,10 @@ def layer_violations(source, path):
 
 
 def _layer(name):
+    """`_backend` may be several files, which share the start of their name."""
     parts = name.split(".")
+    if len(parts) > 1 and parts[1].startswith("_backend"):
+        return "_backend"
     return parts[1] if len(parts) > 1 else ""
 
 

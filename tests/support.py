@@ -32,6 +32,11 @@ VALUE = 1e-5
 DIRECTION = 1e-6
 NORM = 1e-4
 SAME = 1e-5
+# Of a CRF, against pydensecrf: the largest and the mean difference; and the
+# largest for noise and black images, where builds of pydensecrf differ too.
+CRF_LARGEST = 1e-5
+CRF_MEAN = 5e-7
+CRF_HARD = 1e-3
 # Relative rounding of a half precision number, stored once.
 HALF = {"float16": 2.0**-10, "bfloat16": 2.0**-8}
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(EXAMPLES))
 camvid = importlib.import_module("camvid")
 choices = importlib.import_module("choices")
 compare_losses = importlib.import_module("compare_losses")
+refine_with_crf = importlib.import_module("refine_with_crf")
 scenes = importlib.import_module("scenes")
 train_segmenter = importlib.import_module("train_segmenter")
 IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
@@ -106,6 +107,7 @@ def test_camvid_folders_give_a_table_and_a_picture(camvid_folder, tmp_path):
     [
         ("train_segmenter.py", ("ce", "bce", "rmi")),
         ("compare_losses.py", (*choices.LOSSES, "--ramp")),
+        ("refine_with_crf.py", ("ce", "bce", "rmi", "--sxy", "--srgb")),
     ],
 )
 def test_help_names_every_option_and_loss(script, losses):
@@ -135,6 +137,31 @@ def test_losses_and_sums_give_a_table_and_a_picture(tmp_path):
     last = done.stdout.replace("\r", "\n").rpartition(" val_loss")[0]
     for shown in ("dice_weight: 0.5000", "affinity_weight: 1.0000"):
         assert shown in last
+
+
+def test_the_crf_gives_a_table_and_a_picture(camvid_folder, tmp_path):
+    picture = tmp_path / "refined.png"
+    done = run(
+        *("--quick", "--loss", "ce", "rmi", "--data", str(camvid_folder)),
+        *("--compat", "4", "--output", str(picture)),
+        script="refine_with_crf.py",
+    )
+    assert done.returncode == 0, done.stderr
+    check_picture(picture, columns=6)
+    table = done.stdout[done.stdout.index("mIoU on the validation") :]
+    header, *rows = (line.split() for line in table.splitlines()[1:4])
+    assert header == ["0", "1", "5", "10"]
+    assert [name for name, *_ in rows] == ["ce", "rmi"]
+    for _, *means in rows:
+        assert len(means) == 4
+        assert all(0 <= float(mean) <= 1 for mean in means)
+
+
+def test_the_crf_counts_classes_of_valid_pixels():
+    labels = np.array([[[0, 1, 255]], [[2, 1, 1]]])
+    ids = np.array([[[0, 2, 0]], [[2, 1, 1]]])
+    counts = refine_with_crf._confusion(labels, ids, 3)
+    assert counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
 
 
 def test_scenes_depend_on_the_seed_alone():
@@ -313,7 +340,9 @@ def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("example", [train_segmenter, compare_losses])
+@pytest.mark.parametrize(
+    "example", [train_segmenter, compare_losses, refine_with_crf]
+)
 def test_an_existing_picture_is_kept(example, tmp_path, capsys):
     picture = tmp_path / "kept.png"
     picture.write_bytes(b"precious")
