@@ -227,12 +227,17 @@ class AffinityFieldLoss(AdjustableLoss):
             return value
         return value + weight * self._affinity(x, labels, class_weights)
 
+    def _layer(self):
+        return None if self._shares is None else self._shares.__self__
+
+    def _arguments(self, names):
+        return {**super()._arguments(names), "adaptive": self._layer()}
+
     def get_config(self):
         config = {**super().get_config(), **self._current_weights()}
-        layer = None
-        if self._shares is not None:
+        layer = self._layer()
+        if layer is not None:
             # A new one, without weights: it is no copy of the trained layer.
-            layer = self._shares.__self__
             layer = type(layer).from_config(layer.get_config())
             layer = keras.saving.serialize_keras_object(layer)
         return {**config, "adaptive": layer}
