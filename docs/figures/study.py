@@ -24,7 +24,7 @@ CHANGES = (
     *({"radius": radius} for radius in (1, 2, 4, 5)),
     *({"pooling": pooling} for pooling in ("max", "interpolate", None)),
     *({"pool_size": pool_size} for pool_size in (2, 4, 6)),
-    *({"rmi_weight": weight} for weight in (0.0, 0.25, 0.75, 1.0)),
+    *({"rmi_weight": weight} for weight in (0.0, 0.1, 0.25, 0.75, 1.0)),
 )
 
 

@@ -1,0 +1,105 @@
+"""Sphinx: the pages of this folder, and the API from the docstrings.
+
+    sphinx-build --fail-on-warning docs out/site
+
+Pages are Markdown that reads well on GitHub too. Formulas become MathML at
+build time, so that a page needs nothing from elsewhere: browsers show it
+without a script.
+"""
+
+import re
+
+from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.errors import SphinxError
+
+import keras_rmi
+
+project = "keras_rmi"
+author = "The keras_rmi authors"
+version = release = keras_rmi.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["figures"]
+nitpicky = True
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+# In docstrings as in Markdown: `name` is code.
+default_role = "code"
+autodoc_default_options = {
+    "members": True,
+    "imported-members": True,
+    "member-order": "groupwise",
+}
+autodoc_inherit_docstrings = False
+# The docstrings say it in words.
+autodoc_typehints = "none"
+maximum_signature_line_length = 70
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [
+    *("Input shape", "Output shape"),
+    *("Differences from the paper", "Differences from the published code"),
+]
+
+html_theme = "furo"
+html_title = f"keras_rmi {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+html_math_renderer = "mathml"
+
+_SECTION = re.compile(r"[A-Z][\w ]*:$")
+
+
+def docstring(app, what, name, thing, options, lines):
+    """Formulas are indented blocks, as in Markdown; an entry is one line."""
+    result, section = [], ""
+    for line in lines:
+        if _SECTION.match(line):
+            section = line
+        if _continues_names(result, section):
+            result[-1] += f" {line.strip()}"
+            continue
+        if not section and _begins_block(result, line):
+            result += ["::", ""]
+        result.append(line)
+    lines[:] = result
+
+
+def _continues_names(result, section):
+    """Whether the line before lists names without the colon."""
+    return section == "Args:" and re.fullmatch(
+        r"    [\w, ]+,", result[-1] if result else ""
+    )
+
+
+def _begins_block(result, line):
+    if not line.startswith("    ") or not result or result[-1]:
+        return False
+    before = next((text for text in reversed(result) if text), "")
+    return not before.startswith(" ")
+
+
+def mathml(self, node, block):
+    """A formula as MathML, by what docutils has for it."""
+    try:
+        markup = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        raise SphinxError(f"{node.astext()!r}: {error}") from error
+    self.body.append(f'<div class="math">{markup}</div>' if block else markup)
+    raise nodes.SkipNode
+
+
+def setup(app):
+    # Before napoleon, which has the default priority.
+    app.connect("autodoc-process-docstring", docstring, priority=400)
+    app.add_html_math_renderer(
+        "mathml",
+        inline_renderers=(lambda self, node: mathml(self, node, False), None),
+        block_renderers=(lambda self, node: mathml(self, node, True), None),
+    )
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
