@@ -2,16 +2,13 @@
 
     sphinx-build --fail-on-warning docs out/site
 
-Pages are Markdown that reads well on GitHub too. Formulas become MathML at
-build time, so that a page needs nothing from elsewhere: browsers show it
-without a script.
+Pages are Markdown that reads well on GitHub too. MathJax, which shows the
+formulas, is part of the site, so that a page needs nothing from elsewhere.
 """
 
+import importlib.util
 import re
-
-from docutils import nodes
-from docutils.utils.math import MathError, latex2mathml
-from sphinx.errors import SphinxError
+from pathlib import Path
 
 import keras_rmi
 
@@ -19,7 +16,12 @@ project = "keras_rmi"
 author = "The keras_rmi authors"
 version = release = keras_rmi.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+]
 exclude_patterns = ["figures"]
 nitpicky = True
 
@@ -39,18 +41,20 @@ autodoc_typehints = "none"
 maximum_signature_line_length = 70
 napoleon_use_param = False
 napoleon_use_rtype = False
-napoleon_custom_sections = [
-    *("Input shape", "Output shape"),
-    *("Differences from the paper", "Differences from the published code"),
-]
+napoleon_custom_sections = ["Input shape", "Output shape"]
 
 html_theme = "furo"
 html_title = f"keras_rmi {release}"
-html_static_path = ["_static"]
+# One file of MathJax, which draws with lines and needs no fonts.
+mathjax_path = "tex-svg.js"
+_mathjax = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin)
+html_static_path = [
+    "_static",
+    str(_mathjax.parent / "static" / "mathjax" / mathjax_path),
+]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
-html_math_renderer = "mathml"
 
 _SECTION = re.compile(r"[A-Z][\w ]*:$")
 
@@ -61,6 +65,9 @@ def docstring(app, what, name, thing, options, lines):
     for line in lines:
         if _SECTION.match(line):
             section = line
+        if line == "Example:" or line.startswith("Differences from "):
+            # Their text is not indented.
+            line = f".. rubric:: {line.removesuffix(':')}"
         if _continues_names(result, section):
             result[-1] += f" {line.strip()}"
             continue
@@ -84,22 +91,7 @@ def _begins_block(result, line):
     return not before.startswith(" ")
 
 
-def mathml(self, node, block):
-    """A formula as MathML, by what docutils has for it."""
-    try:
-        markup = latex2mathml.tex2mathml(node.astext(), as_block=block)
-    except MathError as error:
-        raise SphinxError(f"{node.astext()!r}: {error}") from error
-    self.body.append(f'<div class="math">{markup}</div>' if block else markup)
-    raise nodes.SkipNode
-
-
 def setup(app):
     # Before napoleon, which has the default priority.
     app.connect("autodoc-process-docstring", docstring, priority=400)
-    app.add_html_math_renderer(
-        "mathml",
-        inline_renderers=(lambda self, node: mathml(self, node, False), None),
-        block_renderers=(lambda self, node: mathml(self, node, True), None),
-    )
     return {"parallel_read_safe": True, "parallel_write_safe": True}
