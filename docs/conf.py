@@ -7,6 +7,7 @@ formulas, is part of the site, so that a page needs nothing from elsewhere.
 """
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def docstring(app, what, name, thing, options, lines):
     lines[:] = result
 
 
+def signature(app, what, name, thing, options, arguments, returned):
+    """The constructor's own: Keras hides those of layers."""
+    if what != "class":
+        return None
+    found = inspect.signature(thing)
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in found.parameters.values()
+    ]
+    found = found.replace(
+        parameters=plain, return_annotation=inspect.Signature.empty
+    )
+    return str(found), returned
+
+
 def _continues_names(result, section):
     """Whether the line before lists names without the colon."""
     return section == "Args:" and re.fullmatch(
@@ -94,4 +110,5 @@ def _begins_block(result, line):
 def setup(app):
     # Before napoleon, which has the default priority.
     app.connect("autodoc-process-docstring", docstring, priority=400)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
