@@ -6,11 +6,31 @@ how a framework is told to do it. Each states why `keras.ops` is not enough.
 
 import contextlib
 import functools
+import importlib.util
 
-import keras
+try:
+    import keras
+except (ModuleNotFoundError, ValueError) as error:
+    # Keras says what is missing, but not what to do.
+    _known = ("tensorflow", "torch", "jax")
+    _missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and _missing not in _known:
+        raise
+    _installed = [name for name in _known if importlib.util.find_spec(name)]
+    _choice = " or ".join(_installed) or "another one that is installed"
+    _fix = f"Install it (pip install {_missing}), or set" if _missing else "Set"
+    raise ImportError(
+        f"Keras cannot start: {error}. {_fix} KERAS_BACKEND to {_choice} "
+        "before Python starts."
+    ) from error
 from keras import ops
 
 _BACKEND = keras.backend.backend()
+if _BACKEND not in ("tensorflow", "torch", "jax"):
+    raise ImportError(
+        f"keras_rmi does not run on {_BACKEND!r}. Set KERAS_BACKEND to "
+        "tensorflow, torch or jax before Python starts."
+    )
 
 # Working sets of eager code. Fresh temporaries of the size of the logits cost
 # ten times their copy in page faults, so rows are worked on in blocks that

@@ -15,22 +15,28 @@ _BACKEND_WORD = re.compile(
     rf"(?<![a-z])({'|'.join(_BACKENDS)}|tf|jnp)(?![a-z])", re.IGNORECASE
 )
 
+_LOWEST = ("_types", "_validation", "_backend")
 # What the modules of each layer may import of the package itself.
 _LAYERS = {
+    "_types": set(),
     "_validation": set(),
     "_backend": set(),
-    "ops": {"_validation", "_backend", "ops"},
-    "losses": {"_validation", "_backend", "ops", "losses"},
-    "layers": {"_validation", "_backend", "ops", "layers"},
-    "callbacks": {"_validation", "_backend", "ops", "callbacks"},
-    "metrics": {"_validation", "_backend", "ops", "metrics"},
+    "ops": {*_LOWEST, "ops"},
+    "losses": {*_LOWEST, "ops", "losses"},
+    "layers": {*_LOWEST, "ops", "layers"},
+    "callbacks": {*_LOWEST, "ops", "callbacks"},
+    "metrics": {*_LOWEST, "ops", "metrics"},
     "": {
-        *("_validation", "_backend", "ops"),
+        *(*_LOWEST, "ops"),
         *("losses", "layers", "callbacks", "metrics"),
     },
 }
 _DEPENDENCIES = {"keras", "numpy"}
-_OUTSIDE = {"_validation": set(), "_backend": {*_DEPENDENCIES, *_BACKENDS}}
+_OUTSIDE = {
+    "_types": set(),
+    "_validation": set(),
+    "_backend": {*_DEPENDENCIES, *_BACKENDS},
+}
 
 
 def module_name(path):

@@ -1,5 +1,7 @@
 """What every loss of the collection shares: inputs, weights, config."""
 
+import inspect
+
 import keras
 from keras import ops
 
@@ -45,6 +47,28 @@ class SegmentationLoss(keras.losses.Loss):
             )
             values = self.call(y_true, y_pred, sample_weight=pixel_weight)
             return self._reduce(values, values, sample_weight=image_weight)
+
+    def __repr__(self):
+        """The call that makes it, options at their defaults left out."""
+        defaults = {
+            name: parameter.default
+            for name, parameter in inspect.signature(
+                type(self)
+            ).parameters.items()
+        }
+        if "dtype" in defaults:
+            defaults["dtype"] = keras.config.floatx()
+        values = self._arguments(defaults)
+        options = [
+            f"{name}={values[name]!r}"
+            for name, default in defaults.items()
+            if name in values and repr(values[name]) != repr(default)
+        ]
+        return f"{type(self).__name__}({', '.join(options)})"
+
+    def _arguments(self, names):
+        """What the constructor was given, as far as it was kept."""
+        return {n: getattr(self, n) for n in names if hasattr(self, n)}
 
     def get_config(self):
         options = {name: getattr(self, name) for name in self._options}

@@ -1,5 +1,7 @@
 """Weighted sums of losses on one output, whose parts can be watched."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -71,11 +73,11 @@ class CompositeLoss(AdjustableLoss):
 
     def __init__(
         self,
-        parts,
-        reduction="sum_over_batch_size",
-        name="composite_loss",
-        dtype=None,
-    ):
+        parts: dict[str, Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "composite_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._losses, self._weights = _read_parts(parts)
         self.parts = dict(parts)
@@ -89,7 +91,7 @@ class CompositeLoss(AdjustableLoss):
             total += weight * _values(loss, y_true, y_pred, sample_weight)
         return total
 
-    def part_metrics(self, prefix=""):
+    def part_metrics(self, prefix: str = ""):
         """Metrics for `compile(weighted_metrics=...)`, one for each part."""
         return [
             _PartValue(

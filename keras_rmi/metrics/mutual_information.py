@@ -1,8 +1,18 @@
 """Region mutual information of a data set."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import (
+    Activation,
+    Axis,
+    ClassWeights,
+    IgnoreClass,
+    IntOrPair,
+    Pooling,
+)
 from keras_rmi._validation import (
     check_choice,
     check_class_weights,
@@ -106,19 +116,19 @@ class RegionMutualInformation(keras.metrics.Metric):
 
     def __init__(
         self,
-        num_classes,
-        radius=3,
-        pooling="avg",
-        pool_size=3,
-        activation="sigmoid",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        epsilon=5e-4,
-        axis=-1,
-        name="region_mutual_information",
-        dtype=None,
-    ):
+        num_classes: int,
+        radius: IntOrPair = 3,
+        pooling: Pooling = "avg",
+        pool_size: IntOrPair = 3,
+        activation: Activation = "sigmoid",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        epsilon: float = 5e-4,
+        axis: Axis = -1,
+        name: str | None = "region_mutual_information",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         count = check_integer("num_classes", num_classes, minimum=1)
         self._region = check_pair("radius", radius)
