@@ -13,7 +13,7 @@ from keras_rmi._validation import (
     check_pair,
     message,
 )
-from keras_rmi.ops.inputs import read_axis, read_map
+from keras_rmi.ops.inputs import certainty, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
@@ -163,6 +163,7 @@ class RegionMutualInformation(keras.metrics.Metric):
         bound = region_mutual_information(
             labels, probabilities, self._region, float(self.epsilon)
         )
+        bound = bound * certainty(y_pred)[:, None]
         weight = ops.cast(ops.any(labels != 0, axis=(1, 2)), "float32")
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
