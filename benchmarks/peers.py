@@ -75,6 +75,8 @@ _FILES = {
     "published": ("losses/rmi/rmi.py", "losses/rmi/rmi_utils.py"),
     "relbers": ("rmi/rmi.py",),
 }
+# Their framework, as Keras names it.
+BACKEND = "torch"
 PEERS = {"published": published, "relbers": relbers}
 
 

@@ -101,6 +101,7 @@ def test_a_saved_model_with_any_loss_loads_in_safe_mode(case, tmp_path):
     # Keras saves the optimizers that it has twice under a path that only a
     # torch process can import.
     model.compile(optimizer=keras.optimizers.Ftrl(), loss=case.build())
+    model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert type(loaded.loss) is type(model.loss)

@@ -5,8 +5,21 @@ import dataclasses
 import numpy as np
 
 from stress import truth
-from support import HARD_NORM, HARD_VALUE, NEGLIGIBLE, SAME, value_and_gradient
+from support import (
+    HALF,
+    HARD_NORM,
+    HARD_VALUE,
+    NEGLIGIBLE,
+    SAME,
+    value_and_gradient,
+)
 
+# Largest rounding of a number of a dtype; float16 has a smallest one too.
+HALF_ROUNDING = {
+    "float32": lambda x: 0.0 * x,
+    "bfloat16": lambda x: HALF["bfloat16"] * x,
+    "float16": lambda x: HALF["float16"] * x + 2.0**-24,
+}
 # A loss is not negative, up to rounding.
 FLOOR = -1e-3
 
@@ -39,8 +52,8 @@ def examine(problem, content, mode):
     if found.faults:
         return found
     gradient = np.moveaxis(gradient, problem.axis, -1).astype("float64")
-    # Of the sum of large logits only that much is there.
-    scale = np.maximum(1.0, 1e-4 * np.abs(content.x).max(axis=(1, 2, 3)))
+    # What is left of a difference of large logits is their rounding.
+    scale = np.maximum(1.0, 1e-3 * np.abs(content.x).max(axis=(1, 2, 3)))
     found.errors["negative"] = float(-np.min(value / scale, initial=0.0))
     expect("a value that is not negative", np.all(value >= FLOOR * scale))
     expect("no gradient where void", not gradient[content.void].any())
@@ -90,14 +103,25 @@ def _compare_truth(problem, content, value, gradient, expect, found):
     expect("the value of float64", np.all(error <= HARD_VALUE))
     if slopes is None:
         return
-    found.errors["gradient"] = max(map(gradient_error, gradient, slopes))
+    found.errors["gradient"] = max(
+        gradient_error(*pair, problem.dtype) for pair in zip(gradient, slopes)
+    )
     expect("the gradient of float64", found.errors["gradient"] <= HARD_NORM)
 
 
-def gradient_error(gradient, slopes):
-    """Distance of two gradients of an image, relative where they count."""
-    length = max(np.linalg.norm(slopes), NEGLIGIBLE)
-    return float(np.linalg.norm(gradient - slopes) / length)
+def gradient_error(gradient, slopes, dtype="float32"):
+    """Distance of two gradients of an image (H,W,C), relative to its length.
+
+    A gradient below a thousandth of that of an undecided prediction counts as
+    so long: of `p - y` near a certain pixel float32 has no more. What half
+    precision rounds is subtracted.
+    """
+    pixels = slopes.shape[0] * slopes.shape[1]
+    length = NEGLIGIBLE / HARD_NORM / pixels**0.5
+    length = max(np.linalg.norm(slopes), length)
+    rounding = HALF_ROUNDING[dtype](np.abs(slopes))
+    distance = np.linalg.norm(gradient - slopes) - np.linalg.norm(rounding)
+    return float(max(distance, 0.0) / length)
 
 
 def examine_map(problem, content, mode):

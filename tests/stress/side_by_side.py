@@ -30,7 +30,7 @@ from reference import rmi
 from stress import contents
 from stress.checks import gradient_error
 from stress.problems import Problem
-from support import HARD_NORM, value_and_gradient
+from support import BACKEND, HARD_NORM, value_and_gradient
 
 OUTCOMES = ("raises", "NaN", "wrong gradient")
 
@@ -161,6 +161,8 @@ def main(arguments=None):
     parser.add_argument("--images", type=int, default=2000, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     options = parser.parse_args(arguments)
+    if BACKEND != peers.BACKEND:
+        parser.error(f"KERAS_BACKEND must be {peers.BACKEND}, not {BACKEND}")
     try:
         peers.check("published", options.published)
     except peers.PeerError as error:
