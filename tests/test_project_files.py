@@ -38,10 +38,16 @@ def default_environments():
     return tox()["tox"]["env_list"].split()
 
 
+def environments():
+    """Sections by the name of the environment, without Python versions."""
+    return {
+        re.sub(r"{py[^}]*}", "", section.removeprefix("testenv:")): section
+        for section in tox().sections()
+    }
+
+
 def environment(name):
-    """The section of an environment, without its Python versions."""
-    sections = {re.sub(r"{py[^}]*}", "", s): s for s in tox().sections()}
-    return tox()[sections[f"testenv:{name}"]]
+    return tox()[environments()[name]]
 
 
 @pytest.mark.parametrize("heading", ["## Try it", "## Test it"])
@@ -102,7 +108,8 @@ def test_the_oldest_environment_has_the_lower_bounds_and_no_other():
             f"{dependency}: one lower bound"
         )
         assert re.search(rf"^{name}=={re.escape(version)}\.0$", oldest, re.M)
-    framework = re.search(r"^torch==.+$", oldest, re.MULTILINE)[0]
+    pinned = re.findall(r"^.+==.+$", oldest, re.MULTILINE)
+    (framework,) = [p for p in pinned if not p.startswith(("keras=", "numpy="))]
     assert f"\n{framework}\n" in text("constraints.txt")
 
 
@@ -120,7 +127,8 @@ def test_the_scheduled_workflow_pins_nothing():
     workflow = text(".github/workflows/newest.yml")
     assert "schedule:" in workflow
     assert "tox run -e newest-${{ matrix.backend }}" in workflow
-    newest = environment("newest-{tensorflow,torch,jax}")
+    (name,) = [n for n in environments() if n.startswith("newest-")]
+    newest = environment(name)
     assert newest["constrain_package_deps"] == "false"
     assert "=" not in newest["deps"]
     assert "constraints" not in newest["deps"]

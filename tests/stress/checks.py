@@ -60,7 +60,8 @@ def examine(problem, content, mode):
     blank = content.void.all(axis=(1, 2))
     expect("nothing for a void image", np.all(np.abs(value[blank]) <= SAME))
     _compare_same(problem, content, mode, value, expect, found)
-    _compare_truth(problem, content, value, gradient, expect, found)
+    if not found.faults:
+        _compare_truth(problem, content, value, gradient, expect, found)
     return found
 
 
@@ -89,7 +90,10 @@ def _compare_same(problem, content, mode, value, expect, found):
     again, _ = value_and_gradient(problem.call, x, mode, constants=constants)
     error = np.abs(again[::-1] - value) / np.maximum(1.0, np.abs(value))
     found.errors["same"] = float(np.max(error))
-    expect("the value of the same image", np.all(error <= SAME))
+    # Regions fewer than their pixels make small pivots, which enlarge the
+    # rounding of sums in another order.
+    tolerance = HARD_VALUE if problem.has_regions else SAME
+    expect("the value of the same image", np.all(error <= tolerance))
 
 
 def _compare_truth(problem, content, value, gradient, expect, found):

@@ -59,6 +59,12 @@ class Problem:
     def axis(self):
         return self.options.get("axis", -1)
 
+    @property
+    def has_regions(self):
+        """Whether a log-determinant is part of the value."""
+        losses = (keras_rmi.RMILoss, keras_rmi.CompositeLoss)
+        return isinstance(self.loss(), losses)
+
     def call(self, x, y_true, weights=None):
         """Values (N,) of predictions with the channels where they belong."""
         x = ops.cast(x, self.dtype)
