@@ -75,11 +75,11 @@ ORDINARY = ("noisy", "sure", "barely initialised", "ramp")
 EXTREME = ("constant", "exact", "inverted", "tiny", "huge", "all magnitudes")
 
 
-def draw_logits(random, targets, dtype):
+def draw_logits(random, targets, dtype, largest):
     """Kind and logits (N,H,W,C) for targets of the same shape."""
     rng = generator(random)
     kind = random.choice((*ORDINARY, *EXTREME))
-    shape, largest = targets.shape, LARGEST[dtype]
+    shape = targets.shape
     signs = 2 * targets - 1
     noise = rng.standard_normal(shape)
     if kind == "constant":

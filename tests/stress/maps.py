@@ -42,7 +42,8 @@ class MapProblem:
                 random, targets, "float32", exclusive=False
             )
         else:
-            kind, x = contents.draw_logits(random, targets, "float32")
+            largest = contents.LARGEST["float32"]
+            kind, x = contents.draw_logits(random, targets, "float32", largest)
         if self.labels == "none":
             return kind, x, ()
         if self.labels == "dense":

@@ -14,6 +14,8 @@ import keras_rmi
 from stress import contents
 
 WEIGHT_FORMS = ("image", "column", "pixel", "pixel with axis")
+# tests/losses/test_pyramid.py says what happens beyond it.
+LARGEST_RESIZED = 1e7
 # Rows whose parts need more than one pixel.
 SMALLEST = {"composite": (1, 2)}
 
@@ -104,7 +106,10 @@ class Problem:
 
     def _predictions(self, random, targets):
         if self.options.get("from_logits", True):
-            return contents.draw_logits(random, targets, self.dtype)
+            largest = contents.LARGEST[self.dtype]
+            if self.case.loss is keras_rmi.PyramidLoss:
+                largest = min(largest, LARGEST_RESIZED)
+            return contents.draw_logits(random, targets, self.dtype, largest)
         activation = getattr(self.loss(), "activation", "softmax")
         return contents.draw_probabilities(
             random, targets, self.dtype, activation == "softmax"
