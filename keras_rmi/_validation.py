@@ -110,7 +110,11 @@ def check_class_weights(value):
     expected = "None or a sequence of finite numbers >= 0, one per class"
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
         raise TypeError(message("class_weights", expected, value))
-    if any(isinstance(weight, (str, bytes)) for weight in value):
+    # NumPy before 2.0 takes an array of one number for a number.
+    if any(
+        isinstance(weight, (str, bytes)) or getattr(weight, "ndim", 0)
+        for weight in value
+    ):
         raise TypeError(message("class_weights", expected, value))
     try:
         weights = [float(weight) for weight in value]

@@ -143,7 +143,7 @@ class _PartValue(keras.metrics.Mean):
         values = self._unreduced(y_true, y_pred, sample_weight)
         count = divisor = ops.cast(ops.shape(values)[0], "float32")
         if self._loss.reduction == "sum":
-            divisor = 1.0
+            divisor = ops.ones_like(count)
         elif self._loss.reduction == "mean_with_sample_weight":
             weight, _ = read_sample_weight(sample_weight, y_pred.shape[0])
             if weight is not None:

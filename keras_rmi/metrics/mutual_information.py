@@ -164,7 +164,9 @@ class RegionMutualInformation(keras.metrics.Metric):
             labels, probabilities, self._region, float(self.epsilon)
         )
         bound = bound * certainty(y_pred)[:, None]
-        weight = ops.cast(ops.any(labels != 0, axis=(1, 2)), "float32")
+        # One axis at a time: Keras 3.10 takes no more on every backend.
+        occurs = ops.any(ops.any(labels != 0, axis=2), axis=1)
+        weight = ops.cast(occurs, "float32")
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         # What is not counted may be NaN.

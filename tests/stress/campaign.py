@@ -2,7 +2,6 @@
 
 import collections
 import random
-import time
 
 from cases import CASES
 from stress import checks, illegal, maps
@@ -29,15 +28,9 @@ class Campaign:
         self.worst = {}
         self.failures = []
 
-    def legal(self, programs, contents, mode, seconds=None):
-        """Draws so many programs and, for each, so many contents.
-
-        After `seconds` no further program is drawn.
-        """
-        start = time.monotonic()
+    def legal(self, programs, contents, mode):
+        """Draws so many programs and, for each, so many contents."""
         for index in range(programs):
-            if seconds is not None and time.monotonic() - start > seconds:
-                break
             row = ROWS[index % len(ROWS)]
             problem, examine = draw(self.random, row)
             self.counts[mode, "programs"] += 1

@@ -71,15 +71,11 @@ def network():
             keras.layers.Conv2D(2, 1),
         ]
     )
-    rng = np.random.default_rng(0)
-    model.set_weights(
-        [
-            rng.standard_normal(w.shape) / w.shape[2] ** 0.5
-            if w.ndim == 4
-            else np.zeros(w.shape)
-            for w in model.get_weights()
-        ]
-    )
+    # Logits start at 0: mutual information does not tell a map from its
+    # inverse, so a start that leans to the wrong side may stay there.
+    first, *rest = model.get_weights()
+    first = np.random.default_rng(0).standard_normal(first.shape)
+    model.set_weights([first, *map(np.zeros_like, rest)])
     return model
 
 
