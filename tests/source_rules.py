@@ -31,6 +31,9 @@ _LAYERS = {
         *("losses", "layers", "callbacks", "metrics"),
     },
 }
+_UNSAFE = {"eval", "exec", "compile", "__import__", "importlib.import_module"}
+_UNSAFE |= {"keras.config.enable_unsafe_deserialization"}
+_UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "yaml"}
 _DEPENDENCIES = {"keras", "numpy"}
 _OUTSIDE = {
     "_types": set(),
@@ -172,6 +175,32 @@ def _words(source):
             text = getattr(node, field, None)
             if isinstance(text, str) and not isinstance(node, ast.alias):
                 yield node, text
+
+
+def unsafe_calls(source, path):
+    """Calls that run text or bytes as code, or read objects from bytes."""
+    return [
+        f"{path}:{node.lineno}: calls {ast.unparse(node.func)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in _UNSAFE
+            or ast.unparse(node.func).partition(".")[0] in _UNSAFE_MODULES
+            or any(
+                keyword.arg == "allow_pickle"
+                or (keyword.arg == "safe_mode" and not _is_true(keyword.value))
+                for keyword in node.keywords
+            )
+        )
+    ] + [
+        f"{path}:{line}: imports {name}"
+        for line, name in imports(source, path)
+        if name.partition(".")[0] in _UNSAFE_MODULES
+    ]
+
+
+def _is_true(node):
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def facade_violations(source, path):

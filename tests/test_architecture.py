@@ -66,6 +66,11 @@ def test_only_a_few_files_name_backends():
     assert violations(rules.backend_names, files) == []
 
 
+def test_nothing_evaluates_or_unpickles_data():
+    files = LIBRARY | sources("examples")
+    assert violations(rules.unsafe_calls, files) == []
+
+
 def test_packages_are_tables_of_contents():
     files = {p: t for p, t in LIBRARY.items() if p.name == "__init__.py"}
     assert violations(rules.facade_violations, files) == []
@@ -174,6 +179,28 @@ def test_private_keras_is_seen(source):
 )
 def test_a_backend_name_is_seen(source):
     assert rules.backend_names(source, RMI)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "exec(text, {})",
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "numpy.load(path, allow_pickle=True)",
+        "keras.saving.load_model(path, safe_mode=False)",
+        "keras.config.enable_unsafe_deserialization()",
+        "__import__(name)",
+    ],
+)
+def test_code_that_runs_data_is_seen(source):
+    assert rules.unsafe_calls(source, RMI)
+
+
+def test_code_that_reads_data_passes():
+    source = "numpy.load(path)\nkeras.saving.load_model(path, safe_mode=True)"
+    assert rules.unsafe_calls(source, RMI) == []
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,15 @@ def test_limit_spreads_over_the_split(camvid_folder):
     np.testing.assert_array_equal(two, whole[[0, 3]])
 
 
+def test_ids_may_be_indices_of_a_palette(camvid_folder):
+    image = Image.fromarray(IDS, "L").convert("P")
+    image.putdata(IDS.ravel().tolist())
+    image.putpalette(bytes(range(48)) * 16)
+    image.save(camvid_folder / "trainannot" / "a.png")
+    _, labels = camvid.read_split(camvid_folder, "train", (60, 80))
+    np.testing.assert_array_equal(labels[0], labels[1])
+
+
 def remove_annotation(folder):
     (folder / "trainannot" / "b.png").unlink()
     return "b.jpg has no annotation"
@@ -298,10 +307,67 @@ def write_text_as_frame(folder):
     return "cannot read"
 
 
+def use_16_bits_as_frame(folder):
+    frame = np.full((60, 80), 40_000, "uint16")
+    Image.fromarray(frame).save(folder / "train" / "a.png")
+    return "8 bits per channel (image mode I;16)"
+
+
+def use_16_bits_as_ids(folder):
+    ids = np.full((60, 80), 256, "uint16")
+    Image.fromarray(ids).save(folder / "trainannot" / "a.png")
+    return "holds class id 256"
+
+
+def use_a_palette_with_wrong_ids(folder):
+    image = Image.new("P", (80, 60), 40)
+    image.putpalette(bytes(range(256)) * 3)
+    image.save(folder / "trainannot" / "a.png")
+    return "holds class id 40"
+
+
+def write_a_tiff_of_floats(folder):
+    image = Image.new("F", (80, 60), 1.5)
+    image.save(folder / "trainannot" / "a.png", format="TIFF")
+    return "one class id per pixel"
+
+
+def write_a_large_annotation(folder):
+    Image.new("1", (9000, 9000)).save(folder / "trainannot" / "a.png")
+    return "too large: 9000 x 9000"
+
+
+def write_a_huge_frame(folder):
+    Image.new("1", (20_000, 20_000)).save(folder / "train" / "a.png")
+    return "too large"
+
+
+def write_a_folder_as_frame(folder):
+    (folder / "train" / "a.png").unlink()
+    (folder / "train" / "a.png").mkdir()
+    return "cannot read"
+
+
+def flip_bits_of_the_frame(folder):
+    path = folder / "train" / "a.png"
+    data = bytearray(path.read_bytes())
+    data[60:90] = bytes(255 - byte for byte in data[60:90])
+    path.write_bytes(data)
+    return "cannot read"
+
+
 @pytest.mark.parametrize("example", [train_segmenter, compare_losses])
 @pytest.mark.parametrize(
     "damage",
     [
+        use_16_bits_as_frame,
+        use_16_bits_as_ids,
+        use_a_palette_with_wrong_ids,
+        write_a_tiff_of_floats,
+        write_a_large_annotation,
+        write_a_huge_frame,
+        write_a_folder_as_frame,
+        flip_bits_of_the_frame,
         remove_annotation,
         remove_folder,
         remove_frames,

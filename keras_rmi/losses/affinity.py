@@ -9,6 +9,7 @@ from keras import ops
 from keras_rmi._types import Activation, Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import (
     check_choice,
+    check_config,
     check_integer,
     check_number,
     message,
@@ -220,14 +221,17 @@ class AffinityFieldLoss(AdjustableLoss):
     def call(self, y_true, y_pred, sample_weight=None):
         x, labels, class_weights = self._read(y_true, y_pred, sample_weight)
         check_channels(self.activation, x.shape[-1])
+        weight = self._weight("affinity_weight")
+        affinity = not isinstance(weight, (int, float)) or weight != 0
+        if affinity:
+            self._check_fit(tuple(x.shape[1:3]))
         value = pixel_and_region_loss(
             x,
             labels,
             read_predictions(self.activation, self.from_logits, class_weights),
             1.0,
         )
-        weight = self._weight("affinity_weight")
-        if isinstance(weight, (int, float)) and weight == 0:
+        if not affinity:
             return value
         return value + weight * self._affinity(x, labels, class_weights)
 
@@ -248,6 +252,7 @@ class AffinityFieldLoss(AdjustableLoss):
 
     @classmethod
     def from_config(cls, config):
+        config = check_config(cls, config)
         layer = config.get("adaptive")
         if isinstance(layer, dict):
             layer = keras.saving.deserialize_keras_object(layer)
@@ -258,7 +263,6 @@ class AffinityFieldLoss(AdjustableLoss):
 
     def _affinity(self, x, labels, class_weights):
         """The affinity term of each image, (N,)."""
-        self._check_fit(tuple(x.shape[1:3]))
         x = ops.cast(x, "float32")
         valid = labels.valid > 0
         z = coin_logits(x, self.activation, self.from_logits)

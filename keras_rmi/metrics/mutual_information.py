@@ -23,7 +23,7 @@ from keras_rmi._validation import (
     check_pair,
     message,
 )
-from keras_rmi.ops.inputs import read_axis, read_map
+from keras_rmi.ops.inputs import certainty, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
@@ -173,7 +173,10 @@ class RegionMutualInformation(keras.metrics.Metric):
         bound = region_mutual_information(
             labels, probabilities, self._region, float(self.epsilon)
         )
-        weight = ops.cast(ops.any(labels != 0, axis=(1, 2)), "float32")
+        bound = bound * certainty(y_pred)[:, None]
+        # One axis at a time: Keras 3.10 takes no more on every backend.
+        occurs = ops.any(ops.any(labels != 0, axis=2), axis=1)
+        weight = ops.cast(occurs, "float32")
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         # What is not counted may be NaN.
