@@ -8,7 +8,7 @@ import numpy as np
 
 import keras_rmi
 from keras_rmi.callbacks import LossWeightSchedule
-from keras_rmi.layers import AverageDownsampling2D, RegionVectors2D
+from keras_rmi.layers import AverageDownsampling2D, DenseCRF, RegionVectors2D
 from keras_rmi.metrics import RegionMutualInformation
 
 loss = keras_rmi.RMILoss(
@@ -30,6 +30,7 @@ LossWeightSchedule(parts, "rmi_weight", lambda epoch: epoch / 5)
 AverageDownsampling2D(3, data_format="channels_first", name="small")
 RegionVectors2D(radius=3)
 RegionMutualInformation(21, radius=3)
+DenseCRF(5, bilateral_sxy=(67, 60.5), gaussian_compat=np.eye(3), name="crf")
 maps = np.zeros((1, 9, 9), "uint8"), np.zeros((1, 9, 9, 2))
 keras_rmi.rmi_loss(*maps, radius=2, pooling="max")
 
@@ -39,4 +40,5 @@ keras_rmi.RMILoss(ignore_class="void")  # type: ignore[arg-type]
 keras_rmi.RMILoss(raduis=3)  # type: ignore[call-arg]
 keras_rmi.DiceLoss(classes="some")  # type: ignore[arg-type]
 keras_rmi.rmi_loss(*maps, axis=2)  # type: ignore[arg-type]
+DenseCRF(gaussian_normalization="both")  # type: ignore[arg-type]
 AverageDownsampling2D("3")  # type: ignore[arg-type]

@@ -1,9 +1,12 @@
 """The fully connected CRF as a layer."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_rmi._types import Compat, Deviations, Normalization
 from keras_rmi._validation import check_flag, compatible, message
 from keras_rmi.ops.crf_options import (
     check_classes,
@@ -86,18 +89,18 @@ class DenseCRF(keras.layers.Layer):
 
     def __init__(
         self,
-        iterations=5,
-        gaussian_sxy=3,
-        gaussian_compat=3,
-        bilateral_sxy=30,
-        bilateral_srgb=13,
-        bilateral_compat=10,
-        gaussian_normalization="symmetric",
-        bilateral_normalization="symmetric",
-        epsilon=1e-5,
-        trainable_compat=False,
-        **kwargs,
-    ):
+        iterations: int = 5,
+        gaussian_sxy: Deviations = 3,
+        gaussian_compat: Compat = 3,
+        bilateral_sxy: Deviations = 30,
+        bilateral_srgb: Deviations = 13,
+        bilateral_compat: Compat = 10,
+        gaussian_normalization: Normalization = "symmetric",
+        bilateral_normalization: Normalization = "symmetric",
+        epsilon: float = 1e-5,
+        trainable_compat: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.iterations = iterations
         self.gaussian_sxy = gaussian_sxy

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_rmi import _backend, _backend_sparse
+from keras_rmi._types import Compat, Deviations, Normalization
 from keras_rmi._validation import message
 from keras_rmi.ops.crf_kernels import (
     BilateralKernel,
@@ -143,16 +144,16 @@ def _softmax(x):
 def dense_crf(
     probabilities,
     image,
-    iterations=5,
+    iterations: int = 5,
     *,
-    gaussian_sxy=3,
-    gaussian_compat=3,
-    bilateral_sxy=30,
-    bilateral_srgb=13,
-    bilateral_compat=10,
-    gaussian_normalization="symmetric",
-    bilateral_normalization="symmetric",
-    epsilon=1e-5,
+    gaussian_sxy: Deviations = 3,
+    gaussian_compat: Compat = 3,
+    bilateral_sxy: Deviations = 30,
+    bilateral_srgb: Deviations = 13,
+    bilateral_compat: Compat = 10,
+    gaussian_normalization: Normalization = "symmetric",
+    bilateral_normalization: Normalization = "symmetric",
+    epsilon: float = 1e-5,
 ):
     """Refines the probabilities of one NumPy image along its edges.
 

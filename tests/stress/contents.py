@@ -132,6 +132,16 @@ def draw_probabilities(random, targets, dtype, exclusive):
     return kind, rounded(p, dtype)
 
 
+def draw_image(random, size):
+    """Images (N,H,W,3), integers 0 to 255: noise, flat parts or one colour."""
+    rng = generator(random)
+    kind = random.choice(("noise", "flat", "black", "dark"))
+    image = rng.integers(0, 12 if kind == "dark" else 256, (*size, 3))
+    if kind == "flat":
+        image = image // 86 * 100
+    return (image * (kind != "black")).astype("int32")
+
+
 def draw_weights(random, shape):
     """Weights with zeros, of images or of pixels."""
     rng = generator(random)

@@ -10,11 +10,12 @@ import numpy as np
 from keras import ops
 
 import keras_rmi
-from reference import downsampling, metric, regions
+from reference import dense_crf, downsampling, metric, regions
 from stress import contents
 
-# Public names that other tables draw: the weights belong to a loss.
-ELSEWHERE = {"AffinityFieldWeights"}
+# Public names that others stand for: the weights belong to a loss, and the
+# function on NumPy arrays is the layer.
+ELSEWHERE = {"AffinityFieldWeights", "dense_crf"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,15 +38,17 @@ class MapProblem:
         """Kind, map, and further arguments."""
         ids = contents.draw_ids(random, self.size, self.num_classes)
         targets = np.eye(self.num_classes)[ids]
-        if self.statistics:
+        if self.statistics or self.labels == "image":
             kind, x = contents.draw_probabilities(
-                random, targets, "float32", exclusive=False
+                random, targets, "float32", exclusive=self.labels == "image"
             )
         else:
             largest = contents.LARGEST["float32"]
             kind, x = contents.draw_logits(random, targets, "float32", largest)
         if self.labels == "none":
             return kind, x, ()
+        if self.labels == "image":
+            return kind, x, (contents.draw_image(random, self.size),)
         if self.labels == "dense":
             labels = contents.draw_dense(random, ids, self.num_classes)
             return kind, x, (labels.astype("float32"),)
@@ -131,12 +134,38 @@ def _metric(random, num_classes):
     return options, function, reference
 
 
+def _crf(random, num_classes):
+    options = {
+        "iterations": random.randint(0, 3),
+        "gaussian_sxy": random.choice((1, 3, (2, 5.5))),
+        "gaussian_compat": random.choice((3, 0.0, [-1.0] * num_classes)),
+        "bilateral_sxy": random.choice((5, 30, (67, 20))),
+        "bilateral_srgb": random.choice((3, 13, (5, 13, 40))),
+        "bilateral_compat": random.choice((10, 1.5)),
+        "bilateral_normalization": random.choice(
+            ("symmetric", "before", "after", None)
+        ),
+    }
+    layer = keras_rmi.layers.DenseCRF(**options)
+
+    def function(x, image):
+        return layer([x, image])
+
+    def reference(x, images):
+        return np.stack(
+            [dense_crf.dense_crf(*pair, **options) for pair in zip(x, images)]
+        )
+
+    return options, function, reference
+
+
 # Maker, what else is given, whether statistics are computed.
 TABLE = {
     "AverageDownsampling2D": (_average, "none", False),
     "MaxDownsampling2D": (_maximum, "none", False),
     "InterpolationDownsampling2D": (_interpolation, "none", False),
     "RegionVectors2D": (_vectors, "none", False),
+    "DenseCRF": (_crf, "image", False),
     "region_mutual_information": (_bound, "dense", True),
     "RegionMutualInformation": (_metric, "ids", True),
 }
