@@ -12,11 +12,11 @@ class PeerError(ValueError):
     """A folder does not hold the code that is expected there."""
 
 
-def published(folder, device, classes, factor, radius):
+def published(folder, device, classes, factor, radius, double=True):
     """loss(labels, logits (N,C,H,W)) of ZJULearning/RMI, average pooling.
 
     It works in float64 by naming the CUDA type; on a CPU the plain one takes
-    its place. `torch.cholesky` is gone from torch.
+    its place, or that of float32. `torch.cholesky` is gone from torch.
     """
     utilities = _execute(
         folder,
@@ -25,7 +25,8 @@ def published(folder, device, classes, factor, radius):
     )
     patches = {"from RMI.losses.rmi import rmi_utils": ""}
     if device == "cpu":
-        patches["torch.cuda.DoubleTensor"] = "torch.DoubleTensor"
+        name = "DoubleTensor" if double else "FloatTensor"
+        patches["torch.cuda.DoubleTensor"] = f"torch.{name}"
     module = _execute(folder, "losses/rmi/rmi.py", patches, rmi_utils=utilities)
     loss = module.RMILoss(
         num_classes=classes,
@@ -74,6 +75,8 @@ _FILES = {
     "published": ("losses/rmi/rmi.py", "losses/rmi/rmi_utils.py"),
     "relbers": ("rmi/rmi.py",),
 }
+# Their framework, as Keras names it.
+BACKEND = "torch"
 PEERS = {"published": published, "relbers": relbers}
 
 

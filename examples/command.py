@@ -13,8 +13,8 @@ import scenes
 def run(program, options, ramp=None):
     """Trains with every loss of `options.loss`; the exit code."""
     try:
-        _check_output(options)
-        dataset, train_data, val_data = _load(options)
+        check_output(options)
+        dataset, train_data, val_data = load(options)
     except (camvid.DataError, FileExistsError) as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
@@ -48,7 +48,7 @@ def run(program, options, ramp=None):
     return 0
 
 
-def _load(options):
+def load(options):
     """The module of the data, then training and validation data."""
     counts = {"train": options.images, "val": options.val_images}
     if options.data is not None:
@@ -64,7 +64,7 @@ def _load(options):
     return scenes, *data
 
 
-def _check_output(options):
+def check_output(options):
     if options.output.exists() and not options.overwrite:
         raise FileExistsError(
             f"{options.output} exists; choose another --output, "

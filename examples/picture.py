@@ -39,22 +39,13 @@ def draw(
         layout="constrained",
     )
     scenes, curves = figure.subfigures(1, 2, width_ratios=(columns * cell, 4.0))
-    grid = scenes.subplots(rows, columns, squeeze=False)
-    palette = np.full((256, 3), VOID_COLOR, "uint8")
-    palette[: len(colors)] = colors
-    for row, axes in enumerate(grid):
-        axes[0].imshow(images[row])
-        axes[1].imshow(palette[labels[row]])
-        for axis, result in zip(axes[2:], results.values(), strict=True):
-            axis.imshow(palette[result.predictions[row]])
-        for axis in axes:
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-    titles = ["image", "truth (white: void)"]
-    titles += [_title(*item) for item in results.items()]
-    for axis, title in zip(grid[0], titles, strict=True):
-        axis.set_title(title, fontsize=9)
+    _draw_maps(
+        scenes,
+        images,
+        labels,
+        {_title(*item): item[1].predictions for item in results.items()},
+        colors,
+    )
     scenes.legend(
         handles=[
             Patch(facecolor=np.divide(color, 255), label=name)
@@ -68,6 +59,37 @@ def draw(
     _draw_curves(curves, results, curve, unit)
     figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def draw_grid(path, images, labels, predictions, colors):
+    """Writes a PNG with maps only; `predictions` (N, H, W) by their titles."""
+    columns = 2 + len(predictions)
+    rows = len(next(iter(predictions.values())))
+    aspect = images.shape[1] / images.shape[2]
+    size = columns * 1.8, rows * 1.8 * aspect + 0.5
+    figure = plt.figure(figsize=size, layout="constrained")
+    _draw_maps(figure, images[:rows], labels[:rows], predictions, colors)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _draw_maps(figure, images, labels, predictions, colors):
+    """A row for each image: itself, the truth, the predictions."""
+    grid = figure.subplots(len(images), 2 + len(predictions), squeeze=False)
+    palette = np.full((256, 3), VOID_COLOR, "uint8")
+    palette[: len(colors)] = colors
+    for row, axes in enumerate(grid):
+        axes[0].imshow(images[row])
+        axes[1].imshow(palette[labels[row]])
+        for axis, ids in zip(axes[2:], predictions.values(), strict=True):
+            axis.imshow(palette[ids[row]])
+        for axis in axes:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+    titles = ["image", "truth (white: void)", *predictions]
+    for axis, title in zip(grid[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
 
 
 def _title(name, result):

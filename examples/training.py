@@ -25,6 +25,7 @@ class Result:
     mean_iou: float
     seconds_per_step: float
     predictions: np.ndarray
+    model: keras.Model
 
 
 def build_network(size, num_classes):
@@ -143,4 +144,5 @@ def train(loss, train_data, val_data, class_names, options, callbacks):
         mean_iou=scores["miou"],
         seconds_per_step=timer.median(),
         predictions=np.argmax(model.predict(few, verbose=0), axis=-1),
+        model=model,
     )

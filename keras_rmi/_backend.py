@@ -1,4 +1,4 @@
-"""What a framework forces: the only file that names a backend.
+"""What a framework forces: with `_backend_sparse` all that names a backend.
 
 Everything here has one meaning on all backends; the branches differ only in
 how a framework is told to do it. Each states why `keras.ops` is not enough.
@@ -6,18 +6,58 @@ how a framework is told to do it. Each states why `keras.ops` is not enough.
 
 import contextlib
 import functools
+import importlib.util
 
-import keras
+try:
+    import keras
+except (ModuleNotFoundError, ValueError) as error:
+    # Keras says what is missing, but not what to do.
+    _known = ("tensorflow", "torch", "jax")
+    _missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and _missing not in _known:
+        raise
+    _installed = [name for name in _known if importlib.util.find_spec(name)]
+    _choice = " or ".join(_installed) or "another one that is installed"
+    _fix = f"Install it (pip install {_missing}), or set" if _missing else "Set"
+    raise ImportError(
+        f"Keras cannot start: {error}. {_fix} KERAS_BACKEND to {_choice} "
+        "before Python starts."
+    ) from error
 from keras import ops
 
 _BACKEND = keras.backend.backend()
+if _BACKEND not in ("tensorflow", "torch", "jax"):
+    raise ImportError(
+        f"keras_rmi does not run on {_BACKEND!r}. Set KERAS_BACKEND to "
+        "tensorflow, torch or jax before Python starts."
+    )
 
 # Working sets of eager code. Fresh temporaries of the size of the logits cost
 # ten times their copy in page faults, so rows are worked on in blocks that
 # stay in a core's cache. Planes cost many small operations each, so they go
-# in larger groups. On a GPU a block only bounds the memory.
+# in larger groups, and a large one in bands. On a GPU a block only bounds the
+# memory.
 _ROW_BYTES = {"cpu": 3 * 2**19, "gpu": 2**28}
 _PLANE_BYTES = {"cpu": 2**22, "gpu": 2**28}
+_BAND_BYTES = {"cpu": 3 * 2**22, "gpu": 2**28}
+
+
+def _device(x):
+    """Where `x` is, "cpu" or "gpu", which stands for any accelerator.
+
+    `keras.ops` does not say.
+    """
+    if _BACKEND == "torch":
+        on_cpu = x.device.type == "cpu"
+    elif _BACKEND == "jax":
+        import jax
+
+        on_cpu = jax.default_backend() == "cpu"
+    else:
+        import tensorflow as tf
+
+        on_cpu = not tf.config.list_physical_devices("GPU")
+    return "cpu" if on_cpu else "gpu"
 
 
 def as_written(function):
@@ -32,6 +72,19 @@ def as_written(function):
     import tensorflow as tf
 
     return tf.autograph.experimental.do_not_convert(function)
+
+
+def compiled(function):
+    """A function of tensors, compiled where op by op is slow.
+
+    JAX compiles every single operation otherwise. For the other two that
+    would take longer than it saves on a few images.
+    """
+    if _BACKEND != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def custom_gradient(function, inputs):
@@ -61,6 +114,30 @@ def custom_gradient(function, inputs):
         return value, rule
 
     return ops.custom_gradient(wrapped)(inputs)
+
+
+def linear(function, transpose, x, arrays):
+    """`function(x, arrays)`, linear in `x`; the gradient is its transpose.
+
+    `transpose(upstream, arrays)` returns the cotangent of `x`; `arrays` have
+    none. JAX takes them as arguments, because a gradient that refers to
+    arrays from round it does not work inside of loops and branches (0.10).
+    https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
+    """
+    if _BACKEND != "jax":
+
+        def with_transpose(x):
+            return function(x, arrays), lambda y: transpose(y, arrays)
+
+        return custom_gradient(with_transpose, x)
+    import jax
+
+    call = jax.custom_vjp(lambda x, arrays: function(x, arrays))
+    call.defvjp(
+        lambda x, arrays: (function(x, arrays), arrays),
+        lambda arrays, y: (transpose(y, arrays), None),
+    )
+    return call(x, arrays)
 
 
 def matmul(a, b):
@@ -398,8 +475,8 @@ def row_blocks(num_rows, multiple, bytes_per_row, like):
     """
     if _BACKEND != "torch" or num_rows is None:
         return [(0, num_rows)]
-    budget = _ROW_BYTES["cpu" if like.device.type == "cpu" else "gpu"]
-    step = max(1, budget // (bytes_per_row * multiple)) * multiple
+    windows = _ROW_BYTES[_device(like)] // (bytes_per_row * multiple)
+    step = max(1, windows) * multiple
     return [(i, min(i + step, num_rows)) for i in range(0, num_rows, step)]
 
 
@@ -452,9 +529,7 @@ def map_planes(function, arrays, bytes_per_plane):
     its buffers and a batched product is slow, and groups of planes otherwise.
     """
     if _BACKEND == "torch":
-        on_cpu = arrays[0].device.type == "cpu"
-        budget = _PLANE_BYTES["cpu" if on_cpu else "gpu"]
-        step = max(1, budget // bytes_per_plane)
+        step = max(1, _PLANE_BYTES[_device(arrays[0])] // bytes_per_plane)
         count = arrays[0].shape[0]
         blocks = [(i, min(i + step, count)) for i in range(0, count, step)]
         return _assemble(
@@ -468,9 +543,82 @@ def map_planes(function, arrays, bytes_per_plane):
     if _BACKEND == "jax":
         import jax
 
-        if jax.default_backend() != "cpu":
+        if _device(arrays[0]) == "gpu":
             step = max(1, _PLANE_BYTES["gpu"] // bytes_per_plane)
             if step >= arrays[0].shape[0]:
                 return function(arrays)
             return jax.lax.map(function, arrays, batch_size=step)
     return ops.map(function, arrays)
+
+
+def band_bytes(like):
+    """Working set of a band, for `sum_bands`."""
+    return _BAND_BYTES[_device(like)]
+
+
+def sum_bands(function, x, count, rows, overlap):
+    """Sum of `function(band)` over bands of the rows of `x` (...,h,w).
+
+    Band k begins in row `k * rows` and has `rows + overlap` of them; without
+    `rows` there is one band, all of `x`. They are a loop for XLA, as long a
+    program as one band, and for Python, where torch adds in place.
+    """
+    if rows is None:
+        return function(x)
+    if _BACKEND == "torch":
+        total = function(x[..., : rows + overlap, :])
+        for k in range(1, count):
+            total += function(x[..., k * rows : (k + 1) * rows + overlap, :])
+        return total
+    bands = ops.map(
+        lambda k: function(_band(x, k, rows, overlap)), _indices(count)
+    )
+    return ops.sum(bands, axis=0)
+
+
+def overlap_bands(function, x, count, rows, overlap):
+    """Bands of results, added where they overlap: (...,count*rows+overlap,w).
+
+    `function(band)` returns a tuple of arrays (...,rows+overlap,w); the bands
+    are those of `sum_bands`, `overlap` is at most `rows`. On torch in place.
+    """
+    if rows is None:
+        return function(x)
+    if _BACKEND == "torch":
+        totals = None
+        for k in range(count):
+            band = slice(k * rows, (k + 1) * rows + overlap)
+            parts = function(x[..., band, :])
+            if totals is None:
+                shape = (count * rows + overlap, x.shape[-1])
+                totals = tuple(
+                    part.new_zeros((*part.shape[:-2], *shape)) for part in parts
+                )
+            for total, part in zip(totals, parts):
+                total[..., band, :] += part
+        return totals
+    parts = ops.map(
+        lambda k: function(_band(x, k, rows, overlap)), _indices(count)
+    )
+    joined = []
+    for part in parts:
+        part = ops.moveaxis(part, 0, -3)
+        padding = [(0, 0)] * len(part.shape)
+        padding[-2] = (0, rows - overlap)
+        below = pad(part[..., rows:, :], padding)
+        total = add_shifted([part[..., :rows, :], below], axis=-3)
+        *leading, blocks, _, width = ops.shape(total)
+        total = reshape(total, (*leading, blocks * rows, width))
+        joined.append(total[..., : count * rows + overlap, :])
+    return tuple(joined)
+
+
+def _indices(count):
+    return ops.arange(count, dtype="int32")
+
+
+def _band(x, k, rows, overlap):
+    """Band `k` of `x`, a number that is not known when code is compiled."""
+    *leading, _, width = ops.shape(x)
+    start = [0 * k] * len(leading) + [k * rows, 0 * k]
+    return ops.slice(x, start, (*leading, rows + overlap, width))

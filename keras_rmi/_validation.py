@@ -1,5 +1,6 @@
 """Argument checks, and the one wording of every error."""
 
+import inspect
 import operator
 
 
@@ -109,7 +110,11 @@ def check_class_weights(value):
     expected = "None or a sequence of finite numbers >= 0, one per class"
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
         raise TypeError(message("class_weights", expected, value))
-    if any(isinstance(weight, (str, bytes)) for weight in value):
+    # NumPy before 2.0 takes an array of one number for a number.
+    if any(
+        isinstance(weight, (str, bytes)) or getattr(weight, "ndim", 0)
+        for weight in value
+    ):
         raise TypeError(message("class_weights", expected, value))
     try:
         weights = [float(weight) for weight in value]
@@ -118,6 +123,19 @@ def check_class_weights(value):
     if not weights or not all(0 <= w < float("inf") for w in weights):
         raise ValueError(message("class_weights", expected, value))
     return weights
+
+
+def check_config(cls, config):
+    """A saved config as a dictionary that holds options of `cls` alone."""
+    options = tuple(inspect.signature(cls).parameters)
+    if not isinstance(config, dict):
+        expected = f"a dictionary of options of {cls.__name__}"
+        raise TypeError(message("config", expected, config))
+    unknown = sorted(map(str, set(config) - set(options)))
+    if unknown:
+        expected = f"options of {cls.__name__}: {', '.join(options)}"
+        raise ValueError(message("config", expected, unknown))
+    return dict(config)
 
 
 def compatible(shape, expected):

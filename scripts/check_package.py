@@ -1,10 +1,10 @@
 """Builds the package, looks into it, and uses it in an empty environment.
 
-python scripts/check_package.py FOLDER BACKEND
-
-FOLDER is made anew; BACKEND is the extra to install beside the package.
+The wheel is installed with one backend and no other, for the Python that runs
+this; a loss is computed, and calls of a user are checked by mypy.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -46,12 +46,23 @@ def only(folder, pattern):
 
 
 def check_sdist(path):
+    """The sdist holds what git does not ignore, and nothing else."""
     with tarfile.open(path) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
+        held = {
+            member.name.partition("/")[2]
+            for member in archive.getmembers()
+            if member.isfile()
+        }
     for name in ("LICENSE", "README.md", "pyproject.toml", "tox.ini"):
-        require(name in names, f"{path.name} lacks {name}")
-    strange = [n for n in names if n.startswith((".venv", ".tox", "out/"))]
-    require(not strange, f"{path.name} holds {strange}")
+        require(name in held, f"{path.name} lacks {name}")
+    git = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
+    require(listed.returncode == 0, "needs a checkout to compare with")
+    expected = {n for n in listed.stdout.splitlines() if (ROOT / n).exists()}
+    # Made by the build backend, which takes .gitignore into every sdist.
+    held -= {"PKG-INFO", ".gitignore"}
+    expected -= {".gitignore"}
+    require(held == expected, f"{path.name} differs in {held ^ expected}")
 
 
 def check_wheel(path):
@@ -68,7 +79,8 @@ def check_wheel(path):
     held = {n for n in names if not n.startswith(f"{information}/")}
     expected = {
         source.relative_to(ROOT).as_posix()
-        for source in (ROOT / "keras_rmi").rglob("*.py")
+        for pattern in ("*.py", "py.typed")
+        for source in (ROOT / "keras_rmi").rglob(pattern)
     }
     require(held == expected, f"the wheel differs in {held ^ expected}")
     needed = {
@@ -85,10 +97,26 @@ def only_name(names, ending):
     return found[0]
 
 
-def main(folder, backend):
-    folder = Path(folder).resolve()
+def install(wheel, folder, options):
+    """An environment with the wheel and one backend; its Python."""
+    venv.create(folder, with_pip=True)
+    windows = os.name == "nt"
+    python = folder / ("Scripts/python.exe" if windows else "bin/python")
+    wanted = [str(wheel), options.requirement]
+    if options.requirement is None:
+        wanted = [f"{wheel}[{options.backend}]"]
+    pip = (str(python), "-I", "-m", "pip")
+    constraints = ("-c", str(ROOT / "constraints.txt"))
+    run(*pip, "install", "--quiet", *constraints, *wanted)
+    run(*pip, "check")
+    return str(python)
+
+
+def main(arguments=None):
+    options = _parser().parse_args(arguments)
+    folder = options.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
-    built, empty = folder / "dist", folder / "empty"
+    built = folder / "dist"
     # The wheel is built from the sdist, as an installer would.
     run(sys.executable, "-m", "build", "--outdir", str(built), str(ROOT))
     wheel, sdist = only(built, "*.whl"), only(built, "*.tar.gz")
@@ -98,18 +126,39 @@ def main(folder, backend):
     )
     check_sdist(sdist)
     check_wheel(wheel)
-    venv.create(empty, with_pip=True)
-    python = str(
-        empty / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    )
-    constraints = str(ROOT / "constraints.txt")
-    install = (python, "-I", "-m", "pip", "install", "--quiet")
-    run(*install, "-c", constraints, f"{wheel}[{backend}]")
-    run(python, "-I", "-m", "pip", "check")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    python = install(wheel, folder / "empty", options)
+    environment = {**os.environ, "KERAS_BACKEND": options.backend}
     run(python, "-I", "-c", USE, cwd=folder, env=environment)
+    run(
+        *(sys.executable, "-m", "mypy", "--python-executable", python),
+        *("--warn-unused-ignores", "--no-incremental"),
+        str(ROOT / "tests" / "typed_calls.py"),
+        cwd=folder,
+    )
     print(f"package: {wheel.name} and {sdist.name} are in order")
 
 
+def _parser():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where to work; it is emptied first",
+    )
+    add("backend", metavar="BACKEND", help="the framework, an extra")
+    add(
+        "requirement",
+        nargs="?",
+        metavar="REQUIREMENT",
+        help="what to install instead of the extra, such as a smaller build",
+    )
+    return parser
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

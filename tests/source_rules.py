@@ -15,22 +15,31 @@ _BACKEND_WORD = re.compile(
     rf"(?<![a-z])({'|'.join(_BACKENDS)}|tf|jnp)(?![a-z])", re.IGNORECASE
 )
 
+_LOWEST = ("_types", "_validation", "_backend")
 # What the modules of each layer may import of the package itself.
 _LAYERS = {
+    "_types": set(),
     "_validation": set(),
     "_backend": set(),
-    "ops": {"_validation", "_backend", "ops"},
-    "losses": {"_validation", "_backend", "ops", "losses"},
-    "layers": {"_validation", "_backend", "ops", "layers"},
-    "callbacks": {"_validation", "_backend", "ops", "callbacks"},
-    "metrics": {"_validation", "_backend", "ops", "metrics"},
+    "ops": {*_LOWEST, "ops"},
+    "losses": {*_LOWEST, "ops", "losses"},
+    "layers": {*_LOWEST, "ops", "layers"},
+    "callbacks": {*_LOWEST, "ops", "callbacks"},
+    "metrics": {*_LOWEST, "ops", "metrics"},
     "": {
-        *("_validation", "_backend", "ops"),
+        *(*_LOWEST, "ops"),
         *("losses", "layers", "callbacks", "metrics"),
     },
 }
+_UNSAFE = {"eval", "exec", "compile", "__import__", "importlib.import_module"}
+_UNSAFE |= {"keras.config.enable_unsafe_deserialization"}
+_UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "yaml"}
 _DEPENDENCIES = {"keras", "numpy"}
-_OUTSIDE = {"_validation": set(), "_backend": {*_DEPENDENCIES, *_BACKENDS}}
+_OUTSIDE = {
+    "_types": set(),
+    "_validation": set(),
+    "_backend": {*_DEPENDENCIES, *_BACKENDS},
+}
 
 
 def module_name(path):
@@ -75,7 +84,10 @@ def layer_violations(source, path):
 
 
 def _layer(name):
+    """`_backend` may be several files, which share the start of their name."""
     parts = name.split(".")
+    if len(parts) > 1 and parts[1].startswith("_backend"):
+        return "_backend"
     return parts[1] if len(parts) > 1 else ""
 
 
@@ -163,6 +175,32 @@ def _words(source):
             text = getattr(node, field, None)
             if isinstance(text, str) and not isinstance(node, ast.alias):
                 yield node, text
+
+
+def unsafe_calls(source, path):
+    """Calls that run text or bytes as code, or read objects from bytes."""
+    return [
+        f"{path}:{node.lineno}: calls {ast.unparse(node.func)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in _UNSAFE
+            or ast.unparse(node.func).partition(".")[0] in _UNSAFE_MODULES
+            or any(
+                keyword.arg == "allow_pickle"
+                or (keyword.arg == "safe_mode" and not _is_true(keyword.value))
+                for keyword in node.keywords
+            )
+        )
+    ] + [
+        f"{path}:{line}: imports {name}"
+        for line, name in imports(source, path)
+        if name.partition(".")[0] in _UNSAFE_MODULES
+    ]
+
+
+def _is_true(node):
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def facade_violations(source, path):

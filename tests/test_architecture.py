@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The rules spell out what they forbid, and so do the tests of the rules.
 NAME_BACKENDS = {
     "keras_rmi/_backend.py",
+    "keras_rmi/_backend_sparse.py",
     "tests/conftest.py",
     "tests/source_rules.py",
     "tests/support.py",
@@ -55,7 +56,7 @@ def test_nothing_uses_private_keras():
     assert violations(rules.private_keras, files) == []
 
 
-def test_one_file_names_backends():
+def test_only_a_few_files_name_backends():
     files = {
         path: text
         for path, text in EVERYTHING.items()
@@ -63,6 +64,11 @@ def test_one_file_names_backends():
         and path.parts[:2] != ("tests", "agreement")
     }
     assert violations(rules.backend_names, files) == []
+
+
+def test_nothing_evaluates_or_unpickles_data():
+    files = LIBRARY | sources("examples")
+    assert violations(rules.unsafe_calls, files) == []
 
 
 def test_packages_are_tables_of_contents():
@@ -173,6 +179,28 @@ def test_private_keras_is_seen(source):
 )
 def test_a_backend_name_is_seen(source):
     assert rules.backend_names(source, RMI)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "exec(text, {})",
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "numpy.load(path, allow_pickle=True)",
+        "keras.saving.load_model(path, safe_mode=False)",
+        "keras.config.enable_unsafe_deserialization()",
+        "__import__(name)",
+    ],
+)
+def test_code_that_runs_data_is_seen(source):
+    assert rules.unsafe_calls(source, RMI)
+
+
+def test_code_that_reads_data_passes():
+    source = "numpy.load(path)\nkeras.saving.load_model(path, safe_mode=True)"
+    assert rules.unsafe_calls(source, RMI) == []
 
 
 @pytest.mark.parametrize(

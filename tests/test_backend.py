@@ -197,6 +197,66 @@ def test_map_planes_sees_each_plane_once(bytes_per_plane, mode):
     assert_value(value, expected + scale * x.sum(axis=(1, 2)), SAME)
 
 
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("leading", [(), (2, 3)], ids=str)
+def test_bands_are_summed_and_overlap(count, leading, mode):
+    rng = np.random.default_rng(0)
+    rows, overlap = 3, 2
+    height = count * rows + overlap
+    x = rng.standard_normal((*leading, height, 4)).astype("float32")
+
+    def both(x):
+        weights = ops.reshape(ops.arange(1.0, rows + overlap + 1), (-1, 1))
+        total = _backend.sum_bands(
+            lambda band: ops.sum(weights * band, axis=(-2, -1)),
+            x,
+            *(count, rows, overlap),
+        )
+        (spread,) = _backend.overlap_bands(
+            lambda band: (weights * band,), x, *(count, rows, overlap)
+        )
+        assert tuple(spread.shape) == x.shape
+        return ops.sum(spread, axis=(-2, -1)) + 0.5 * total
+
+    weights = np.arange(1.0, rows + overlap + 1)[:, None]
+    bands = [
+        x[..., k : k + rows + overlap, :] for k in range(0, count * rows, rows)
+    ]
+    expected = sum(
+        1.5 * np.sum(weights * band, axis=(-2, -1)) for band in bands
+    )
+    value, _ = value_and_gradient(both, x, mode)
+    assert_value(value, expected, SAME)
+
+
+@pytest.mark.parametrize(
+    ("radius", "size"),
+    [((1, 3), 1), ((2, 2), 7300), ((2, 2), 11600), ((5, 2), 5000)],
+    ids=str,
+)
+def test_statistics_do_not_depend_on_their_bands(
+    radius, size, mode, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    labels = (rng.random((1, 42, 9, 1)) < 0.5).astype("float32")
+    predictions = rng.random((1, 42, 9, 1)).astype("float32")
+
+    def measure(size):
+        monkeypatch.setattr(_backend, "band_bytes", lambda like: size)
+        return value_and_gradient(
+            lambda x: keras_rmi.ops.region_mutual_information(
+                labels, x, radius=radius
+            ),
+            predictions,
+            mode,
+        )
+
+    expected = measure(2**20)
+    value, gradient = measure(size)
+    assert_value(value, expected[0], SAME)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
+
+
 @pytest.mark.skipif(
     not WORKS_IN_BLOCKS, reason=f"{BACKEND} is given whole maps to compile"
 )

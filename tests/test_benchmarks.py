@@ -220,6 +220,27 @@ def test_the_peak_of_the_resident_set_is_seen(reset):
     assert int(done.stdout) == pytest.approx(64 * MIB, rel=0.03), done.stderr
 
 
+def test_the_crf_is_measured_with_and_without_a_peer():
+    shape = ("--size", "20x24", "--classes", "2", "--iterations", "1", "2")
+    few = ("--rounds", "1", "--repeats", "1")
+    done = run("crf.py", *shape, *few, "--subjects", BACKEND, "pydensecrf")
+    assert done.returncode == 0, done.stderr
+    (name,) = [
+        line.split("|")[1].strip()
+        for line in done.stdout.splitlines()
+        if line.startswith(f"| {BACKEND}") and "| 2 |" in line
+    ]
+    time, ratio, first, _ = row(done.stdout, name, "2")
+    assert float(time.removesuffix(" ms")) > 0
+    assert float(first.removesuffix(" s")) >= 0
+    peer = row(done.stdout, "pydensecrf", "2")[0]
+    if peer.endswith(" ms"):
+        assert float(ratio) > 0
+    else:
+        assert "pydensecrf" in peer
+        assert ratio == "–"  # noqa: RUF001 - the dash of an empty cell
+
+
 def test_a_process_measures_one_case():
     job = {"subject": "ours", "backend": BACKEND, "factor": 4, "radius": 1}
     job |= {"batch": 1, "height": 33, "width": 33, "classes": 2}

@@ -1,6 +1,7 @@
 """What every loss of the table promises, whatever it computes."""
 
 import functools
+import itertools
 import json
 
 import keras
@@ -316,26 +317,38 @@ def test_a_batch_of_batches_can_be_vectorised(case):
 
 
 @every_case
-def test_nan_comes_out_as_nan_and_stays_in_its_image(case):
+def test_nan_and_infinity_come_out_as_nan_and_stay_in_their_image(case):
     y_true, y_pred = case.inputs(axis=-1)
-    y_pred[0, 5, 6, 0] = np.nan
     loss = case.build(axis=-1)
-    value = evaluate(lambda x: loss(y_true, x), y_pred)
-    assert np.isnan(value[0])
-    assert_value(value[1:], measure(case)[0][1:], SAME)
+
+    def values(x):
+        return loss(y_true, ops.stop_gradient(x))
+
+    # Where labels are valid and where they are void; -1 is a void image.
+    places = [(0, 5, 6), (0, 3, 4), (-1, 5, 6)]
+    for place, number in itertools.product(places, (np.nan, np.inf, -np.inf)):
+        broken = y_pred.copy()
+        broken[(*place, 0)] = number
+        value, _ = value_and_gradient(values, broken)
+        assert np.isnan(value[place[0]]), (place, number)
+        others = np.delete(value, place[0])
+        assert_value(others, np.delete(measure(case)[0], place[0]), SAME)
 
 
 @main_cases
-def test_nan_raises_in_no_mode(case, mode):
+def test_nan_and_infinity_raise_in_no_mode(case, mode):
     y_true, y_pred = case.inputs()
-    y_pred[0] = np.nan
     loss = case.build()
-    value, gradient = value_and_gradient(
-        lambda x: loss(y_true, x), y_pred, mode
-    )
-    assert np.isnan(value[0])
-    assert np.isnan(gradient[0]).all()
-    assert_finite(value[1:], gradient[1:])
+
+    def values(x):
+        return loss(y_true, x)
+
+    for number in (np.nan, np.inf, -np.inf):
+        y_pred[0] = number
+        value, gradient = value_and_gradient(values, y_pred, mode)
+        assert np.isnan(value[0])
+        assert np.isnan(gradient[0]).all()
+        assert_finite(value[1:], gradient[1:])
 
 
 def make(axes, case):

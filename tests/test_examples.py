@@ -27,6 +27,7 @@ evidence_charts = importlib.import_module("evidence_charts")
 evidence_pictures = importlib.import_module("evidence_pictures")
 evidence_tables = importlib.import_module("evidence_tables")
 evidence_timing = importlib.import_module("evidence_timing")
+refine_with_crf = importlib.import_module("refine_with_crf")
 rows = importlib.import_module("rows")
 scenes = importlib.import_module("scenes")
 scores = importlib.import_module("scores")
@@ -120,6 +121,7 @@ def test_camvid_folders_give_a_table_and_a_picture(camvid_folder, tmp_path):
     [
         ("train_segmenter.py", ("ce", "bce", "rmi")),
         ("compare_losses.py", (*choices.LOSSES, "--ramp")),
+        ("refine_with_crf.py", ("ce", "bce", "rmi", "--sxy", "--srgb")),
     ],
 )
 def test_help_names_every_option_and_loss(script, losses):
@@ -149,6 +151,31 @@ def test_losses_and_sums_give_a_table_and_a_picture(tmp_path):
     last = done.stdout.replace("\r", "\n").rpartition(" val_loss")[0]
     for shown in ("dice_weight: 0.5000", "affinity_weight: 1.0000"):
         assert shown in last
+
+
+def test_the_crf_gives_a_table_and_a_picture(camvid_folder, tmp_path):
+    picture = tmp_path / "refined.png"
+    done = run(
+        *("--quick", "--loss", "ce", "rmi", "--data", str(camvid_folder)),
+        *("--compat", "4", "--output", str(picture)),
+        script="refine_with_crf.py",
+    )
+    assert done.returncode == 0, done.stderr
+    check_picture(picture, columns=6)
+    table = done.stdout[done.stdout.index("mIoU on the validation") :]
+    header, *rows = (line.split() for line in table.splitlines()[1:4])
+    assert header == ["0", "1", "5", "10"]
+    assert [name for name, *_ in rows] == ["ce", "rmi"]
+    for _, *means in rows:
+        assert len(means) == 4
+        assert all(0 <= float(mean) <= 1 for mean in means)
+
+
+def test_the_crf_counts_classes_of_valid_pixels():
+    labels = np.array([[[0, 1, 255]], [[2, 1, 1]]])
+    ids = np.array([[[0, 2, 0]], [[2, 1, 1]]])
+    counts = refine_with_crf._confusion(labels, ids, 3)
+    assert counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
 
 
 def test_scenes_depend_on_the_seed_alone():
@@ -230,6 +257,15 @@ def test_limit_spreads_over_the_split(camvid_folder):
     np.testing.assert_array_equal(two, whole[[0, 3]])
 
 
+def test_ids_may_be_indices_of_a_palette(camvid_folder):
+    image = Image.fromarray(IDS, "L").convert("P")
+    image.putdata(IDS.ravel().tolist())
+    image.putpalette(bytes(range(48)) * 16)
+    image.save(camvid_folder / "trainannot" / "a.png")
+    _, labels = camvid.read_split(camvid_folder, "train", (60, 80))
+    np.testing.assert_array_equal(labels[0], labels[1])
+
+
 def remove_annotation(folder):
     (folder / "trainannot" / "b.png").unlink()
     return "b.jpg has no annotation"
@@ -285,10 +321,67 @@ def write_text_as_frame(folder):
     return "cannot read"
 
 
+def use_16_bits_as_frame(folder):
+    frame = np.full((60, 80), 40_000, "uint16")
+    Image.fromarray(frame).save(folder / "train" / "a.png")
+    return "8 bits per channel (image mode I;16)"
+
+
+def use_16_bits_as_ids(folder):
+    ids = np.full((60, 80), 256, "uint16")
+    Image.fromarray(ids).save(folder / "trainannot" / "a.png")
+    return "holds class id 256"
+
+
+def use_a_palette_with_wrong_ids(folder):
+    image = Image.new("P", (80, 60), 40)
+    image.putpalette(bytes(range(256)) * 3)
+    image.save(folder / "trainannot" / "a.png")
+    return "holds class id 40"
+
+
+def write_a_tiff_of_floats(folder):
+    image = Image.new("F", (80, 60), 1.5)
+    image.save(folder / "trainannot" / "a.png", format="TIFF")
+    return "one class id per pixel"
+
+
+def write_a_large_annotation(folder):
+    Image.new("1", (9000, 9000)).save(folder / "trainannot" / "a.png")
+    return "too large: 9000 x 9000"
+
+
+def write_a_huge_frame(folder):
+    Image.new("1", (20_000, 20_000)).save(folder / "train" / "a.png")
+    return "too large"
+
+
+def write_a_folder_as_frame(folder):
+    (folder / "train" / "a.png").unlink()
+    (folder / "train" / "a.png").mkdir()
+    return "cannot read"
+
+
+def flip_bits_of_the_frame(folder):
+    path = folder / "train" / "a.png"
+    data = bytearray(path.read_bytes())
+    data[60:90] = bytes(255 - byte for byte in data[60:90])
+    path.write_bytes(data)
+    return "cannot read"
+
+
 @pytest.mark.parametrize("example", [train_segmenter, compare_losses])
 @pytest.mark.parametrize(
     "damage",
     [
+        use_16_bits_as_frame,
+        use_16_bits_as_ids,
+        use_a_palette_with_wrong_ids,
+        write_a_tiff_of_floats,
+        write_a_large_annotation,
+        write_a_huge_frame,
+        write_a_folder_as_frame,
+        flip_bits_of_the_frame,
         remove_annotation,
         remove_folder,
         remove_frames,
@@ -327,7 +420,9 @@ def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("example", [train_segmenter, compare_losses])
+@pytest.mark.parametrize(
+    "example", [train_segmenter, compare_losses, refine_with_crf]
+)
 def test_an_existing_picture_is_kept(example, tmp_path, capsys):
     picture = tmp_path / "kept.png"
     picture.write_bytes(b"precious")

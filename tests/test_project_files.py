@@ -3,6 +3,7 @@
 import configparser
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,26 @@ def first_block(heading, language):
     return found[1]
 
 
+def tox():
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text("tox.ini"))
+    return parser
+
+
 def default_environments():
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read_string(text("tox.ini"))
-    return tox["tox"]["env_list"].split()
+    return tox()["tox"]["env_list"].split()
+
+
+def environments():
+    """Sections by the name of the environment, without Python versions."""
+    return {
+        re.sub(r"{py[^}]*}", "", section.removeprefix("testenv:")): section
+        for section in tox().sections()
+    }
+
+
+def environment(name):
+    return tox()[environments()[name]]
 
 
 @pytest.mark.parametrize("heading", ["## Try it", "## Test it"])
@@ -77,6 +94,41 @@ def test_the_hooks_and_the_lint_environment_use_one_ruff():
 
 def test_the_workflow_has_every_environment():
     workflow = text(WORKFLOW)
-    assert len(default_environments()) == 7
+    assert {"lint", "oldest", "package", "docs"} <= {*default_environments()}
     for environment in default_environments():
         assert re.search(rf"\b{environment}\b", workflow), environment
+
+
+def test_the_oldest_environment_has_the_lower_bounds_and_no_other():
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    oldest = environment("oldest")["deps"]
+    for dependency in project["dependencies"]:
+        name, _, version = dependency.partition(">=")
+        assert re.fullmatch(r"[\d.]+", version), (
+            f"{dependency}: one lower bound"
+        )
+        assert re.search(rf"^{name}=={re.escape(version)}\.0$", oldest, re.M)
+    pinned = re.findall(r"^.+==.+$", oldest, re.MULTILINE)
+    (framework,) = [p for p in pinned if not p.startswith(("keras=", "numpy="))]
+    assert f"\n{framework}\n" in text("constraints.txt")
+
+
+def test_the_dependencies_are_two_and_nothing_has_an_upper_bound():
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    names = [d.partition(">=")[0] for d in project["dependencies"]]
+    assert names == ["keras", "numpy"]
+    listed = [*project["dependencies"], project["requires-python"]]
+    for extra in project["optional-dependencies"].values():
+        listed += extra
+    assert not [requirement for requirement in listed if "<" in requirement]
+
+
+def test_the_scheduled_workflow_pins_nothing():
+    workflow = text(".github/workflows/newest.yml")
+    assert "schedule:" in workflow
+    assert "tox run -e newest-${{ matrix.backend }}" in workflow
+    (name,) = [n for n in environments() if n.startswith("newest-")]
+    newest = environment(name)
+    assert newest["constrain_package_deps"] == "false"
+    assert "=" not in newest["deps"]
+    assert "constraints" not in newest["deps"]

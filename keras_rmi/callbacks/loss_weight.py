@@ -1,5 +1,8 @@
 """Weights of a loss on a schedule."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
@@ -40,7 +43,13 @@ class LossWeightSchedule(keras.callbacks.Callback):
     0.2236
     """
 
-    def __init__(self, loss, weight, schedule, every="epoch"):
+    def __init__(
+        self,
+        loss: Any,
+        weight: str,
+        schedule: Callable[[int], Any],
+        every: Literal["epoch", "step"] = "epoch",
+    ) -> None:
         super().__init__()
         if not hasattr(loss, "weight"):
             raise TypeError(

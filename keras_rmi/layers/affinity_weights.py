@@ -1,8 +1,11 @@
 """Trained weights of the sizes of an affinity field."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import DataFormat
 from keras_rmi._validation import check_choice, check_integer, message
 
 
@@ -51,7 +54,12 @@ class AffinityFieldWeights(keras.layers.Layer):
         Segmentation", https://arxiv.org/abs/1803.10335
     """
 
-    def __init__(self, num_sizes, data_format=None, **kwargs):
+    def __init__(
+        self,
+        num_sizes: int,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_integer("num_sizes", num_sizes, minimum=1)
         self.num_sizes = num_sizes

@@ -1,8 +1,11 @@
 """Down-sampling of maps with the borders that the RMI loss uses."""
 
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
+from keras_rmi._types import DataFormat, IntOrPair
 from keras_rmi._validation import check_choice, check_pair, message
 from keras_rmi.ops.downsampling import (
     InterpolationDownsampling,
@@ -92,7 +95,12 @@ class AverageDownsampling2D(_Downsampling2D):
         Semantic Segmentation", https://arxiv.org/abs/1910.12037
     """
 
-    def __init__(self, pool_size, data_format=None, **kwargs):
+    def __init__(
+        self,
+        pool_size: IntOrPair,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(pool_size, data_format, **kwargs)
         self._downsample = WindowDownsampling(self._factors)
 
@@ -136,7 +144,12 @@ class MaxDownsampling2D(_Downsampling2D):
         Semantic Segmentation", https://arxiv.org/abs/1910.12037
     """
 
-    def __init__(self, pool_size, data_format=None, **kwargs):
+    def __init__(
+        self,
+        pool_size: IntOrPair,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(pool_size, data_format, **kwargs)
         self._downsample = WindowDownsampling(self._factors, average=False)
 
@@ -181,11 +194,11 @@ class InterpolationDownsampling2D(_Downsampling2D):
 
     def __init__(
         self,
-        pool_size,
-        interpolation="bilinear",
-        data_format=None,
-        **kwargs,
-    ):
+        pool_size: IntOrPair,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(pool_size, data_format, **kwargs)
         self.interpolation = check_choice(
             "interpolation", interpolation, ("bilinear", "nearest")

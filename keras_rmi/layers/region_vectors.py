@@ -1,7 +1,10 @@
 """Regions of a map as vectors."""
 
+from typing import Any
+
 import keras
 
+from keras_rmi._types import IntOrPair
 from keras_rmi._validation import check_pair, message
 from keras_rmi.ops.regions import region_vectors
 
@@ -40,7 +43,7 @@ class RegionVectors2D(keras.layers.Layer):
         Semantic Segmentation", https://arxiv.org/abs/1910.12037
     """
 
-    def __init__(self, radius=3, **kwargs):
+    def __init__(self, radius: IntOrPair = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._region = check_pair("radius", radius)
         self.radius = radius

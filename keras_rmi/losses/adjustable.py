@@ -25,7 +25,7 @@ class AdjustableLoss(SegmentationLoss):
         # Made when asked for: a function that is traced makes no variables.
         self._adjustable = {}
 
-    def weight(self, name):
+    def weight(self, name: str):
         """The weight `name` as a metric, whose `assign` changes it."""
         initial = self._initial_weights()
         check_choice("name", name, tuple(initial))

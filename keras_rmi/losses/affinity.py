@@ -1,10 +1,15 @@
 """Affinity field loss."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import Activation, Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import (
     check_choice,
+    check_config,
     check_integer,
     check_number,
     message,
@@ -20,16 +25,16 @@ def affinity_field_loss(
     y_pred,
     *,
     sample_weight=None,
-    sizes=(1,),
-    margin=3.0,
-    affinity_weight=1.0,
-    edge_weight=1.0,
-    non_edge_weight=1.0,
-    activation="softmax",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    sizes: int | Sequence[int] = (1,),
+    margin: float = 3.0,
+    affinity_weight: float = 1.0,
+    edge_weight: float = 1.0,
+    non_edge_weight: float = 1.0,
+    activation: Activation = "softmax",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Affinity field loss of every image, without reduction.
 
@@ -177,21 +182,21 @@ class AffinityFieldLoss(AdjustableLoss):
 
     def __init__(
         self,
-        sizes=(1,),
-        margin=3.0,
-        affinity_weight=1.0,
-        edge_weight=1.0,
-        non_edge_weight=1.0,
-        activation="softmax",
-        adaptive=None,
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="affinity_field_loss",
-        dtype=None,
-    ):
+        sizes: int | Sequence[int] = (1,),
+        margin: float = 3.0,
+        affinity_weight: float = 1.0,
+        edge_weight: float = 1.0,
+        non_edge_weight: float = 1.0,
+        activation: Activation = "softmax",
+        adaptive: Any = None,
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "affinity_field_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._sizes = _check_sizes(sizes)
         check_number("margin", margin, 0.0)
@@ -216,29 +221,38 @@ class AffinityFieldLoss(AdjustableLoss):
     def call(self, y_true, y_pred, sample_weight=None):
         x, labels, class_weights = self._read(y_true, y_pred, sample_weight)
         check_channels(self.activation, x.shape[-1])
+        weight = self._weight("affinity_weight")
+        affinity = not isinstance(weight, (int, float)) or weight != 0
+        if affinity:
+            self._check_fit(tuple(x.shape[1:3]))
         value = pixel_and_region_loss(
             x,
             labels,
             read_predictions(self.activation, self.from_logits, class_weights),
             1.0,
         )
-        weight = self._weight("affinity_weight")
-        if isinstance(weight, (int, float)) and weight == 0:
+        if not affinity:
             return value
         return value + weight * self._affinity(x, labels, class_weights)
 
+    def _layer(self):
+        return None if self._shares is None else self._shares.__self__
+
+    def _arguments(self, names):
+        return {**super()._arguments(names), "adaptive": self._layer()}
+
     def get_config(self):
         config = {**super().get_config(), **self._current_weights()}
-        layer = None
-        if self._shares is not None:
+        layer = self._layer()
+        if layer is not None:
             # A new one, without weights: it is no copy of the trained layer.
-            layer = self._shares.__self__
             layer = type(layer).from_config(layer.get_config())
             layer = keras.saving.serialize_keras_object(layer)
         return {**config, "adaptive": layer}
 
     @classmethod
     def from_config(cls, config):
+        config = check_config(cls, config)
         layer = config.get("adaptive")
         if isinstance(layer, dict):
             layer = keras.saving.deserialize_keras_object(layer)
@@ -249,7 +263,6 @@ class AffinityFieldLoss(AdjustableLoss):
 
     def _affinity(self, x, labels, class_weights):
         """The affinity term of each image, (N,)."""
-        self._check_fit(tuple(x.shape[1:3]))
         x = ops.cast(x, "float32")
         valid = labels.valid > 0
         z = coin_logits(x, self.activation, self.from_logits)

@@ -1,16 +1,19 @@
 """What every loss of the collection shares: inputs, weights, config."""
 
+import inspect
+
 import keras
 from keras import ops
 
 from keras_rmi import _backend
 from keras_rmi._validation import (
     check_class_weights,
+    check_config,
     check_flag,
     check_ignore_class,
     message,
 )
-from keras_rmi.ops.inputs import read_axis, read_map
+from keras_rmi.ops.inputs import certainty, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.weights import read_sample_weight
 
@@ -20,7 +23,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     Keras' own `Loss` casts labels to the dtype of the loss and multiplies
     `sample_weight` by plain broadcasting. Here labels keep their dtype,
-    weights are told apart by their rank, and Keras reduces values (N,).
+    weights are told apart by their rank, and Keras reduces values (N,). Where
+    the predictions of an image hold NaN or infinity, its value is NaN.
 
     A subclass stores its arguments under their own names, lists them in
     `_options` and implements `call(y_true, y_pred, sample_weight=None)`,
@@ -44,11 +48,38 @@ class SegmentationLoss(keras.losses.Loss):
                 sample_weight, y_pred.shape[0] if y_pred.shape else None
             )
             values = self.call(y_true, y_pred, sample_weight=pixel_weight)
+            values = values * certainty(y_pred)
             return self._reduce(values, values, sample_weight=image_weight)
+
+    def __repr__(self):
+        """The call that makes it, options at their defaults left out."""
+        defaults = {
+            name: parameter.default
+            for name, parameter in inspect.signature(
+                type(self)
+            ).parameters.items()
+        }
+        if "dtype" in defaults:
+            defaults["dtype"] = keras.config.floatx()
+        values = self._arguments(defaults)
+        options = [
+            f"{name}={values[name]!r}"
+            for name, default in defaults.items()
+            if name in values and repr(values[name]) != repr(default)
+        ]
+        return f"{type(self).__name__}({', '.join(options)})"
+
+    def _arguments(self, names):
+        """What the constructor was given, as far as it was kept."""
+        return {n: getattr(self, n) for n in names if hasattr(self, n)}
 
     def get_config(self):
         options = {name: getattr(self, name) for name in self._options}
         return {**options, **super().get_config(), "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**check_config(cls, config))
 
     def _keep(self, from_logits, ignore_class, class_weights, axis):
         """Checks and stores the arguments that losses have in common."""

@@ -1,9 +1,16 @@
 """Weighted sums of losses on one output, whose parts can be watched."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_rmi._validation import check_number, compatible, message
+from keras_rmi._validation import (
+    check_config,
+    check_number,
+    compatible,
+    message,
+)
 from keras_rmi.losses.adjustable import AdjustableLoss
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.weights import read_sample_weight
@@ -71,11 +78,11 @@ class CompositeLoss(AdjustableLoss):
 
     def __init__(
         self,
-        parts,
-        reduction="sum_over_batch_size",
-        name="composite_loss",
-        dtype=None,
-    ):
+        parts: dict[str, Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "composite_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._losses, self._weights = _read_parts(parts)
         self.parts = dict(parts)
@@ -89,7 +96,7 @@ class CompositeLoss(AdjustableLoss):
             total += weight * _values(loss, y_true, y_pred, sample_weight)
         return total
 
-    def part_metrics(self, prefix=""):
+    def part_metrics(self, prefix: str = ""):
         """Metrics for `compile(weighted_metrics=...)`, one for each part."""
         return [
             _PartValue(
@@ -116,10 +123,10 @@ class CompositeLoss(AdjustableLoss):
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            name: (keras.saving.deserialize_keras_object(loss), weight)
-            for name, (loss, weight) in config["parts"].items()
-        }
+        config = check_config(cls, config)
+        parts = config.get("parts")
+        if isinstance(parts, dict):
+            parts = {name: _restored(part) for name, part in parts.items()}
         return cls(**{**config, "parts": parts})
 
 
@@ -138,7 +145,7 @@ class _PartValue(keras.metrics.Mean):
         values = self._unreduced(y_true, y_pred, sample_weight)
         count = divisor = ops.cast(ops.shape(values)[0], "float32")
         if self._loss.reduction == "sum":
-            divisor = 1.0
+            divisor = ops.ones_like(count)
         elif self._loss.reduction == "mean_with_sample_weight":
             weight, _ = read_sample_weight(sample_weight, y_pred.shape[0])
             if weight is not None:
@@ -185,6 +192,14 @@ def _read_parts(parts):
         weights[name + _SUFFIX] = check_number(argument, weight, 0.0)
         _check_void(argument, losses[name])
     return losses, weights
+
+
+def _restored(part):
+    """A part of a config; what is none is left for `_read_parts` to refuse."""
+    pair = isinstance(part, (tuple, list)) and len(part) == 2
+    if not pair or not isinstance(part[0], dict):
+        return part
+    return keras.saving.deserialize_keras_object(part[0]), part[1]
 
 
 def _check_void(argument, loss):

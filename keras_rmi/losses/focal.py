@@ -1,7 +1,10 @@
 """Focal loss."""
 
+from typing import Any
+
 import keras
 
+from keras_rmi._types import Activation, Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_choice, check_number
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.focal import SigmoidFocal, SoftmaxFocal
@@ -14,13 +17,13 @@ def focal_loss(
     y_pred,
     *,
     sample_weight=None,
-    gamma=2.0,
-    alpha=None,
-    activation="softmax",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    activation: Activation = "softmax",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Focal loss of every image, without reduction.
 
@@ -137,17 +140,17 @@ class FocalLoss(SegmentationLoss):
 
     def __init__(
         self,
-        gamma=2.0,
-        alpha=None,
-        activation="softmax",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="focal_loss",
-        dtype=None,
-    ):
+        gamma: float = 2.0,
+        alpha: float | None = None,
+        activation: Activation = "softmax",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "focal_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_number("gamma", gamma, 0.0)
         if alpha is not None:

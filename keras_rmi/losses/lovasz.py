@@ -1,8 +1,11 @@
 """Lovász losses: intersection over union, extended to probabilities."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import Axis, Classes, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_choice, message
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.lovasz import lovasz_extension
@@ -19,11 +22,11 @@ def lovasz_softmax_loss(
     y_pred,
     *,
     sample_weight=None,
-    classes="present",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    classes: Classes = "present",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Lovász-softmax loss of every image, without reduction.
 
@@ -68,10 +71,10 @@ def lovasz_hinge_loss(
     y_pred,
     *,
     sample_weight=None,
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Lovász hinge loss of every image, without reduction.
 
@@ -182,15 +185,15 @@ class LovaszSoftmaxLoss(SegmentationLoss):
 
     def __init__(
         self,
-        classes="present",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="lovasz_softmax_loss",
-        dtype=None,
-    ):
+        classes: Classes = "present",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "lovasz_softmax_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         check_choice("classes", classes, ("present", "all"))
         self._keep(from_logits, ignore_class, class_weights, axis)
@@ -270,14 +273,14 @@ class LovaszHingeLoss(SegmentationLoss):
 
     def __init__(
         self,
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="lovasz_hinge_loss",
-        dtype=None,
-    ):
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "lovasz_hinge_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._keep(from_logits, ignore_class, class_weights, axis)
 

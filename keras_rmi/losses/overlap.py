@@ -1,7 +1,16 @@
 """Dice and Jaccard loss."""
 
+from typing import Any
+
 import keras
 
+from keras_rmi._types import (
+    Activation,
+    Axis,
+    Classes,
+    ClassWeights,
+    IgnoreClass,
+)
 from keras_rmi.losses.tversky import OverlapLoss
 
 
@@ -10,13 +19,13 @@ def dice_loss(
     y_pred,
     *,
     sample_weight=None,
-    smooth=0.0,
-    classes="present",
-    activation="softmax",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    smooth: float = 0.0,
+    classes: Classes = "present",
+    activation: Activation = "softmax",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Dice loss of every image, without reduction.
 
@@ -63,13 +72,13 @@ def jaccard_loss(
     y_pred,
     *,
     sample_weight=None,
-    smooth=0.0,
-    classes="present",
-    activation="softmax",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    smooth: float = 0.0,
+    classes: Classes = "present",
+    activation: Activation = "softmax",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Jaccard loss of every image, without reduction.
 
@@ -161,17 +170,17 @@ class DiceLoss(OverlapLoss):
 
     def __init__(
         self,
-        smooth=0.0,
-        classes="present",
-        activation="softmax",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="dice_loss",
-        dtype=None,
-    ):
+        smooth: float = 0.0,
+        classes: Classes = "present",
+        activation: Activation = "softmax",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._keep_overlap(smooth, classes, activation)
         self._keep(from_logits, ignore_class, class_weights, axis)
@@ -226,17 +235,17 @@ class JaccardLoss(OverlapLoss):
 
     def __init__(
         self,
-        smooth=0.0,
-        classes="present",
-        activation="softmax",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="jaccard_loss",
-        dtype=None,
-    ):
+        smooth: float = 0.0,
+        classes: Classes = "present",
+        activation: Activation = "softmax",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "jaccard_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._keep_overlap(smooth, classes, activation)
         self._keep(from_logits, ignore_class, class_weights, axis)

@@ -1,7 +1,10 @@
 """Cross entropies, pixel by pixel."""
 
+from typing import Any, Literal
+
 import keras
 
+from keras_rmi._types import Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_choice, check_number
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.labels import smooth_labels
@@ -14,12 +17,12 @@ def sigmoid_crossentropy(
     y_pred,
     *,
     sample_weight=None,
-    label_smoothing=0.0,
-    class_reduction="sum",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    label_smoothing: float = 0.0,
+    class_reduction: Literal["sum", "mean"] = "sum",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Sigmoid cross entropy of every image, without reduction.
 
@@ -66,11 +69,11 @@ def softmax_crossentropy(
     y_pred,
     *,
     sample_weight=None,
-    label_smoothing=0.0,
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    label_smoothing: float = 0.0,
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Softmax cross entropy of every image, without reduction.
 
@@ -173,16 +176,16 @@ class SigmoidCrossentropy(SegmentationLoss):
 
     def __init__(
         self,
-        label_smoothing=0.0,
-        class_reduction="sum",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="sigmoid_crossentropy",
-        dtype=None,
-    ):
+        label_smoothing: float = 0.0,
+        class_reduction: Literal["sum", "mean"] = "sum",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "sigmoid_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         _check_smoothing(label_smoothing)
         check_choice("class_reduction", class_reduction, ("sum", "mean"))
@@ -262,15 +265,15 @@ class SoftmaxCrossentropy(SegmentationLoss):
 
     def __init__(
         self,
-        label_smoothing=0.0,
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="softmax_crossentropy",
-        dtype=None,
-    ):
+        label_smoothing: float = 0.0,
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "softmax_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         _check_smoothing(label_smoothing)
         self._keep(from_logits, ignore_class, class_weights, axis)

@@ -1,8 +1,12 @@
 """Cross entropy at several scales."""
 
+from collections.abc import Collection
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_number, message
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.objective import pixel_and_region_loss
@@ -19,11 +23,11 @@ def pyramid_loss(
     y_pred,
     *,
     sample_weight=None,
-    scales=(0.25, 0.5, 0.75, 1.0),
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    scales: Collection[float] = (0.25, 0.5, 0.75, 1.0),
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Softmax cross entropy at several scales, of every image.
 
@@ -135,15 +139,15 @@ class PyramidLoss(SegmentationLoss):
 
     def __init__(
         self,
-        scales=(0.25, 0.5, 0.75, 1.0),
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="pyramid_loss",
-        dtype=None,
-    ):
+        scales: Collection[float] = (0.25, 0.5, 0.75, 1.0),
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "pyramid_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._scales = _check_scales(scales)
         self._keep(from_logits, ignore_class, class_weights, axis)

@@ -1,7 +1,17 @@
 """Region mutual information loss."""
 
+from typing import Any
+
 import keras
 
+from keras_rmi._types import (
+    Activation,
+    Axis,
+    ClassWeights,
+    IgnoreClass,
+    IntOrPair,
+    Pooling,
+)
 from keras_rmi._validation import check_choice, check_number, check_pair
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.objective import RegionTerm, pixel_and_region_loss
@@ -14,16 +24,16 @@ def rmi_loss(
     y_pred,
     *,
     sample_weight=None,
-    radius=3,
-    pooling="avg",
-    pool_size=3,
-    rmi_weight=0.5,
-    activation="sigmoid",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    epsilon=5e-4,
-    axis=-1,
+    radius: IntOrPair = 3,
+    pooling: Pooling = "avg",
+    pool_size: IntOrPair = 3,
+    rmi_weight: float = 0.5,
+    activation: Activation = "sigmoid",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    epsilon: float = 5e-4,
+    axis: Axis = -1,
 ):
     """Region mutual information loss of every image, without reduction.
 
@@ -169,20 +179,20 @@ class RMILoss(SegmentationLoss):
 
     def __init__(
         self,
-        radius=3,
-        pooling="avg",
-        pool_size=3,
-        rmi_weight=0.5,
-        activation="sigmoid",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        epsilon=5e-4,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="rmi_loss",
-        dtype=None,
-    ):
+        radius: IntOrPair = 3,
+        pooling: Pooling = "avg",
+        pool_size: IntOrPair = 3,
+        rmi_weight: float = 0.5,
+        activation: Activation = "sigmoid",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        epsilon: float = 5e-4,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "rmi_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._keep(from_logits, ignore_class, class_weights, axis)
         self._region = check_pair("radius", radius)

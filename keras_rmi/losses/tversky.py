@@ -1,7 +1,16 @@
 """Tversky loss, and what the losses of overlapping areas share."""
 
+from typing import Any
+
 import keras
 
+from keras_rmi._types import (
+    Activation,
+    Axis,
+    Classes,
+    ClassWeights,
+    IgnoreClass,
+)
 from keras_rmi._validation import check_choice, check_number
 from keras_rmi.losses.base import SegmentationLoss
 from keras_rmi.ops.overlap import mean_over_classes, overlap_loss
@@ -13,15 +22,15 @@ def tversky_loss(
     y_pred,
     *,
     sample_weight=None,
-    alpha=0.5,
-    beta=0.5,
-    smooth=0.0,
-    classes="present",
-    activation="softmax",
-    from_logits=False,
-    ignore_class=None,
-    class_weights=None,
-    axis=-1,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 0.0,
+    classes: Classes = "present",
+    activation: Activation = "softmax",
+    from_logits: bool = False,
+    ignore_class: IgnoreClass = None,
+    class_weights: ClassWeights = None,
+    axis: Axis = -1,
 ):
     """Tversky loss of every image, without reduction.
 
@@ -179,19 +188,19 @@ class TverskyLoss(OverlapLoss):
 
     def __init__(
         self,
-        alpha=0.5,
-        beta=0.5,
-        smooth=0.0,
-        classes="present",
-        activation="softmax",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="tversky_loss",
-        dtype=None,
-    ):
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        smooth: float = 0.0,
+        classes: Classes = "present",
+        activation: Activation = "softmax",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        axis: Axis = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._alpha = check_number("alpha", alpha, 0.0)
         self._beta = check_number("beta", beta, 0.0)

@@ -1,8 +1,18 @@
 """Region mutual information of a data set."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_rmi._types import (
+    Activation,
+    Axis,
+    ClassWeights,
+    IgnoreClass,
+    IntOrPair,
+    Pooling,
+)
 from keras_rmi._validation import (
     check_choice,
     check_class_weights,
@@ -13,7 +23,7 @@ from keras_rmi._validation import (
     check_pair,
     message,
 )
-from keras_rmi.ops.inputs import read_axis, read_map
+from keras_rmi.ops.inputs import certainty, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
@@ -106,19 +116,19 @@ class RegionMutualInformation(keras.metrics.Metric):
 
     def __init__(
         self,
-        num_classes,
-        radius=3,
-        pooling="avg",
-        pool_size=3,
-        activation="sigmoid",
-        from_logits=False,
-        ignore_class=None,
-        class_weights=None,
-        epsilon=5e-4,
-        axis=-1,
-        name="region_mutual_information",
-        dtype=None,
-    ):
+        num_classes: int,
+        radius: IntOrPair = 3,
+        pooling: Pooling = "avg",
+        pool_size: IntOrPair = 3,
+        activation: Activation = "sigmoid",
+        from_logits: bool = False,
+        ignore_class: IgnoreClass = None,
+        class_weights: ClassWeights = None,
+        epsilon: float = 5e-4,
+        axis: Axis = -1,
+        name: str | None = "region_mutual_information",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         count = check_integer("num_classes", num_classes, minimum=1)
         self._region = check_pair("radius", radius)
@@ -163,7 +173,10 @@ class RegionMutualInformation(keras.metrics.Metric):
         bound = region_mutual_information(
             labels, probabilities, self._region, float(self.epsilon)
         )
-        weight = ops.cast(ops.any(labels != 0, axis=(1, 2)), "float32")
+        bound = bound * certainty(y_pred)[:, None]
+        # One axis at a time: Keras 3.10 takes no more on every backend.
+        occurs = ops.any(ops.any(labels != 0, axis=2), axis=1)
+        weight = ops.cast(occurs, "float32")
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         # What is not counted may be NaN.

@@ -1,7 +1,9 @@
-"""Predictions as they come: rank, dtype and channel axis."""
+"""Predictions as they come: rank, dtype, channel axis, NaN and infinity."""
 
+import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._validation import check_integer, message
 
 
@@ -26,10 +28,9 @@ def read_map(argument, x, axis=-1):
         raise ValueError(
             message(f"{argument}.shape", f"four axes {expected}", shape)
         )
-    if "float" not in str(x.dtype):
-        raise TypeError(
-            message(f"{argument}.dtype", "a floating dtype", str(x.dtype))
-        )
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" not in dtype:
+        raise TypeError(message(f"{argument}.dtype", "a floating dtype", dtype))
     if axis == 1:
         x = ops.moveaxis(x, 1, -1)
         shape = (shape[0], *shape[2:], shape[1])
@@ -42,3 +43,24 @@ def read_map(argument, x, axis=-1):
             )
         )
     return x, shape
+
+
+def certainty(x):
+    """1 for each image (N,...) whose numbers are finite, NaN for others, (N,).
+
+    Activations hide what a network emits: the sigmoid of infinity is 1, and
+    what is void or not sampled is not looked at. The sum sees all, in blocks
+    of rows, as a cast of the whole map would be a copy. It is itself finite
+    while numbers stay below 1e30.
+    """
+    x = ops.stop_gradient(x)
+    bytes_per_row = 4
+    for length in (*x.shape[:1], *x.shape[2:]):
+        bytes_per_row *= length or 1
+    axes = tuple(range(1, len(x.shape)))
+    blocks = _backend.row_blocks(x.shape[1], 1, bytes_per_row, x)
+    total = sum(
+        ops.sum(ops.cast(x[:, start:stop], "float32"), axis=axes)
+        for start, stop in blocks
+    )
+    return ops.where(ops.isfinite(total), 1.0, float("nan"))

@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_rmi import _backend
+from keras_rmi._types import IntOrPair
 from keras_rmi._validation import (
     check_number,
     check_pair,
@@ -15,7 +16,12 @@ from keras_rmi.ops.inputs import read_map
 from keras_rmi.ops.statistics import region_statistics
 
 
-def region_mutual_information(labels, probabilities, radius=3, epsilon=5e-4):
+def region_mutual_information(
+    labels,
+    probabilities,
+    radius: IntOrPair = 3,
+    epsilon: float = 5e-4,
+):
     """Lower bound of the mutual information of two maps, in nats.
 
     For people who compare maps that are not labels, or who want the bound

@@ -39,7 +39,8 @@ def mean_over_classes(values, labelled, labels, classes, class_weights):
     if classes == "present":
         share = ops.cast(labelled != 0.0, "float32")
     else:
-        any_pixel = ops.any(labels.weight != 0.0, axis=(1, 2))
+        # One axis at a time: Keras 3.10 takes no more on every backend.
+        any_pixel = ops.any(ops.any(labels.weight != 0.0, axis=2), axis=1)
         share = ops.cast(any_pixel, "float32")[:, None]
         share = share * ops.ones_like(values)
     if class_weights is not None:

@@ -5,7 +5,7 @@ pixels, the arrays of every step are
 
     labels Y, probabilities P          (planes, h, w)
     centred P, residual E = Y - t P    (planes, 2, h, w)  t: a number a plane
-    coordinates Z of P and E, and 1    (2D + 1, n)        one plane at a time
+    coordinates Z of P and E, and 1    (2D + 1, n)        one band at a time
     products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
     Cholesky factor L of J             (planes, 2d, 2d)
@@ -13,7 +13,8 @@ pixels, the arrays of every step are
 
 Regions that lie one below the other share most of their pixels, so they are
 taken in groups: D = d (2R-2)/R coordinates stand for R - 1 regions, and n is
-the number of groups. What remains at the lower border goes one by one, D = d.
+the number of groups. A large plane goes in bands of groups, each of which
+stays in the cache. What remains at the lower border goes one by one, D = d.
 The products of the regions' own coordinates, T times a region with T the
 binomial filters of `regions`, are A_i Z Z' A_i' summed over the members i.
 
@@ -59,21 +60,25 @@ def region_statistics(labels, probabilities, radius, epsilon):
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
     step = _step(probabilities, radius)
     members = _members(radius, step)
-    size, memory = _coordinate_bytes(probabilities, radius, step), {}
+    bands = _Bands(probabilities, radius, step)
+    memory = {}
 
     def products(planes):
         pair, t = _residual(*planes, radius, epsilon)
-        z = _samples(pair, radius, step, memory)
-        return pair, t, _backend.second_moments(z)
+
+        def of_band(band):
+            return _backend.second_moments(_samples(band, radius, step, memory))
+
+        return pair, t, _backend.sum_bands(of_band, pair, *bands.layout)
 
     pair, t, of_groups = _backend.map_planes(
-        products, (labels, probabilities), size
+        products, (labels, probabilities), bands.plane_bytes
     )
     moments = 0.0
     for member in members:
         half = _backend.matmul(member, of_groups)
         moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
-    rest = _rest(pair, radius, step)
+    rest = bands.rest(pair)
     if rest is not None:
         rest = _samples(rest, radius, 1, {})
         moments += _backend.second_moments(rest)
@@ -119,24 +124,29 @@ def region_statistics(labels, probabilities, radius, epsilon):
 
         def pull_back(arrays):
             pair, *to_groups = arrays
-            z = _samples(pair, radius, step, memory)
-            shape = _group_counts(pair, radius, step)
-            return tuple(
-                _as_high_as(pair, _cotangent(m, z, shape, radius, step, memory))
-                for m in to_groups
-            )
 
-        cotangents = _backend.map_planes(pull_back, (pair, *to_groups), size)
+            def of_band(band):
+                z = _samples(band, radius, step, memory)
+                return tuple(
+                    _cotangent(m, z, band, radius, step, memory)
+                    for m in to_groups
+                )
+
+            found = _backend.overlap_bands(of_band, pair, *bands.layout)
+            return tuple(_as_high_as(pair, upper) for upper in found)
+
+        cotangents = _backend.map_planes(
+            pull_back, (pair, *to_groups), bands.plane_bytes
+        )
         memory.clear()
         if rest is None:
             return cotangents
-        rows, columns = _group_counts(pair, radius, step)
-        shape = (-1, columns)
+        below = bands.rest(pair)
         return tuple(
             _backend.add_rows(
                 cotangent,
-                _cotangent(m, rest, shape, radius, 1, {}),
-                rows * step,
+                _cotangent(m, rest, below, radius, 1, {}),
+                bands.rows(pair),
             )
             for cotangent, m in zip(cotangents, matrices)
         )
@@ -182,14 +192,46 @@ def _step(planes, radius):
     return step
 
 
-def _rest(pair, radius, step):
-    """Rows of the regions that make no whole group, or None."""
-    if step == 1:
-        return None
-    regions = ops.shape(pair)[-2] - radius[0] + 1
-    if pair.shape[-2] is not None and regions % step == 0:
-        return None
-    return pair[..., regions // step * step :, :]
+class _Bands:
+    """How the groups of planes (..., h, w) go: `layout`, and what remains.
+
+    `layout` is (bands, rows, overlap) of `_backend.sum_bands`: band k begins
+    in row `k * rows`, the last rows of its last region overlap the next band.
+    Planes of unknown size are one band. Bands that differ in height would
+    need a loop each, so a height is chosen that leaves the fewest regions.
+    """
+
+    def __init__(self, planes, radius, step):
+        self.radius, self.step = radius, step
+        height, width = planes.shape[-2:]
+        size = 8 * (radius[0] + step - 1) * radius[1] * (width or 1)
+        self.plane_bytes = size * ((height or step) // step)
+        self.layout = (1, None, radius[0] - 1)
+        if height is None or width is None:
+            return
+        groups = (height - radius[0] + 1) // step
+        most = max(_backend.band_bytes(planes) // size, step)
+        if groups > most:
+            count = min(
+                range(most, most // 2, -1), key=lambda count: groups % count
+            )
+            self.layout = (groups // count, count * step, radius[0] - 1)
+
+    def rows(self, pair):
+        """The number of regions, one below the other, in all bands."""
+        bands, rows, _ = self.layout
+        if rows is not None:
+            return bands * rows
+        regions = ops.shape(pair)[-2] - self.radius[0] + 1
+        return regions // self.step * self.step
+
+    def rest(self, pair):
+        """Rows of the regions in no band, or None."""
+        rows, height = self.rows(pair), pair.shape[-2]
+        none = self.step == 1 and self.layout[1] is None
+        if none or (height and rows == height - self.radius[0] + 1):
+            return None
+        return pair[..., rows:, :]
 
 
 def _as_high_as(pair, above):
@@ -209,17 +251,13 @@ def _samples(pair, radius, step, memory):
     )
 
 
-def _cotangent(matrix, z, shape, radius, step, memory):
-    """Upper rows of the planes, from the coordinates of `shape` groups."""
+def _cotangent(matrix, z, pair, radius, step, memory):
+    """Upper rows of planes, as many as have whole groups; `z` is of `pair`."""
+    height, width = ops.shape(pair)[-2:]
+    shape = ((height - radius[0] + 1) // step, width - radius[1] + 1)
     y = _backend.transform(matrix, z, memory)
     y = _backend.reshape(y, (*ops.shape(y)[:-1], *shape))
     return overlap_add(y, radius, step)
-
-
-def _group_counts(pair, radius, step):
-    """Number of groups along the rows and the columns."""
-    height, width = ops.shape(pair)[-2:]
-    return (height - radius[0] + 1) // step, width - radius[1] + 1
 
 
 def _members(radius, step):
@@ -257,10 +295,3 @@ def _prior(t, metric):
         [-t * metric, (1.0 + ops.square(t)) * metric], axis=-1
     )
     return ops.concatenate([upper, lower], axis=-2)
-
-
-def _coordinate_bytes(planes, radius, step):
-    """Bytes of Z for one plane; 1 where the size is not known."""
-    height, width = planes.shape[-2:]
-    size = (radius[0] + step - 1) * radius[1] / step
-    return int(8 * size * (height or 1) * (width or 1))

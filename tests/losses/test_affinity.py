@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_rmi
+from keras_rmi.losses import affinity
 from keras_rmi.ops.affinity import affinity_terms
 from reference import scenes
 from reference.affinity import (
@@ -268,6 +269,18 @@ def test_sizes_must_fit_into_the_map():
     expected = r"`sizes`.* map, \(7, 6\)\. Received: sizes=\(1, 6\)"
     with pytest.raises(ValueError, match=expected):
         keras_rmi.affinity_field_loss(labels, logits, sizes=(1, 6))
+
+
+def test_sizes_are_checked_before_anything_is_computed(monkeypatch):
+    def computed(*arguments):
+        raise AssertionError("computed before the check")
+
+    monkeypatch.setattr(affinity, "pixel_and_region_loss", computed)
+    logits = np.zeros((1, 4, 4, 2), "float32")
+    with pytest.raises(ValueError, match="`sizes`"):
+        keras_rmi.affinity_field_loss(
+            np.zeros((1, 4, 4), "int32"), logits, sizes=4
+        )
 
 
 @pytest.mark.parametrize(

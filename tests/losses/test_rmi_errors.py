@@ -183,12 +183,9 @@ def test_the_pixel_term_alone_needs_no_region():
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_predictions_must_be_floating(dtype):
     labels, logits = maps()
-    with pytest.raises(TypeError) as caught:
+    # The name of the dtype is the same on every backend.
+    with refused("y_pred.dtype", dtype, "a floating dtype", error=TypeError):
         keras_rmi.rmi_loss(labels, logits.astype(dtype))
-    assert str(caught.value).startswith(
-        "Invalid `y_pred.dtype`: expected a floating dtype. Received: "
-    )
-    assert dtype in str(caught.value)
 
 
 @pytest.mark.skipif(

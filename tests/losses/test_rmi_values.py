@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 import keras_rmi
+from keras_rmi.ops import predictions
 from reference import rmi, scenes
 from reference.pixelwise import activate
 from support import (
@@ -96,13 +97,19 @@ def test_one_channel_matches_float64():
     assert_matches_reference(labels, logits, from_logits=True, ignore_class=255)
 
 
-def test_rmi_alone_does_not_compute_the_pixel_term():
+def test_rmi_alone_does_not_compute_the_pixel_term(monkeypatch):
+    def computed(*arguments):
+        raise AssertionError("computed the pixel term")
+
+    monkeypatch.setattr(predictions.SigmoidLogits, "pixel_loss", computed)
     labels, logits = batch()
-    on = np.eye(3)[np.minimum(labels, 2)] > 0
-    # Infinite logits have probabilities, but no float32 cross entropy.
-    logits = np.where(on, np.inf, logits).astype("float32")
-    value = keras_rmi.rmi_loss(labels, logits, from_logits=True, rmi_weight=1.0)
-    assert_finite(to_numpy(value))
+    options = {"from_logits": True, "rmi_weight": 1.0}
+    value, gradient = value_and_gradient(
+        lambda x: keras_rmi.rmi_loss(labels, x, **options), logits
+    )
+    assert_finite(value, gradient)
+    with pytest.raises(AssertionError, match="computed the pixel term"):
+        keras_rmi.rmi_loss(labels, logits, from_logits=True)
 
 
 def test_pixel_term_alone_does_not_compute_rmi():

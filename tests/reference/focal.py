@@ -42,8 +42,7 @@ def focal_loss(
     else:
         factor = class_weights / num_classes * np.ones(y.shape)
         if alpha is not None:
-            factor = factor * np.where(y == 1, alpha, 1 - alpha)
-            assert np.isin(y, (0, 1)).all()
+            factor = factor * (alpha * y + (1 - alpha) * (1 - y))
         miss = y * (1 - p) + (1 - y) * p
         entropy = -y * np.log(p) - (1 - y) * np.log1p(-p)
         values = factor * miss**gamma * entropy

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import record_dense_crf
 from reference import scenes
+from reference.dense_crf import dense_crf
 from reference.regions import (
     posterior_log_determinant,
     qr_oracle,
@@ -11,6 +13,7 @@ from reference.regions import (
 )
 from reference.rmi import lower_bound, rmi_loss
 from support import (
+    CRF_LARGEST,
     RECORDED_CASES,
     assert_direction,
     assert_norm,
@@ -54,6 +57,20 @@ def test_reproduces_the_recorded_cross_entropy(name):
     assert_value(value, case.pixel_value, 1e-9)
     assert_direction(gradient / len(value), case.pixel_gradient, 1e-12)
     assert_norm(gradient / len(value), case.pixel_gradient, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", record_dense_crf.CASES)
+def test_reproduces_the_recorded_crf(name, dtype):
+    with np.load(record_dense_crf.FOLDER / f"{name}.npz") as file:
+        case = dict(file)
+    options = record_dense_crf.CASES[name][3]
+    p, image = case["probabilities"], case["image"]
+    for count in record_dense_crf.ITERATIONS:
+        q = dense_crf(p, image, count, **options, dtype=dtype)
+        # Noise multiplies the rounding of float32 with every iteration.
+        limit = CRF_LARGEST if dtype == "float32" else 10 * CRF_LARGEST
+        assert np.abs(q - case[f"q_{count}"]).max() <= limit
 
 
 @pytest.mark.parametrize("name", scenes.LOGITS)
