@@ -12,7 +12,6 @@ import sys
 
 import camvid
 import command
-import numpy as np
 import scores
 
 LOSSES = ("ce", "bce", "rmi")
@@ -83,18 +82,10 @@ def _refine(model, val_data, options):
             [logits, images], batch_size=options.batch_size, verbose=0
         )
         ids = q.argmax(axis=-1)
-        counts = _confusion(labels, ids, logits.shape[-1])
-        mean = float(np.nanmean(scores.class_iou(counts)))
+        counts = scores.confusion(labels, ids, logits.shape[-1])
+        mean = scores.mean_iou(counts)
         found[count] = ids[: training.SHOWN], mean
     return found
-
-
-def _confusion(labels, ids, num_classes):
-    """How often a class (row) was taken for another (column)."""
-    known = labels < num_classes
-    pairs = labels[known].astype(int) * num_classes + ids[known]
-    counts = np.bincount(pairs, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
 
 
 def _print_table(shown):
