@@ -57,10 +57,10 @@ def certainty(x):
     bytes_per_row = 4
     for length in (*x.shape[:1], *x.shape[2:]):
         bytes_per_row *= length or 1
-    axes = tuple(range(1, len(x.shape)))
     blocks = _backend.row_blocks(x.shape[1], 1, bytes_per_row, x)
     total = sum(
-        ops.sum(ops.cast(x[:, start:stop], "float32"), axis=axes)
+        ops.sum(ops.cast(x[:, start:stop], "float32"), axis=1)
         for start, stop in blocks
     )
+    total = ops.sum(total, axis=tuple(range(1, len(total.shape))))
     return ops.where(ops.isfinite(total), 1.0, float("nan"))
