@@ -7,30 +7,38 @@ how a framework is told to do it. Each states why `keras.ops` is not enough.
 import contextlib
 import functools
 import importlib.util
+import os
+
+_SUPPORTED = ("tensorflow", "torch", "jax")
+_installed = [name for name in _SUPPORTED if importlib.util.find_spec(name)]
+_CHOICE = " or ".join(_installed) or "another one that is installed"
+
+
+def _supported(backend):
+    if backend in _SUPPORTED:
+        return backend
+    raise ImportError(
+        f"keras_rmi does not run on {backend!r}. Set KERAS_BACKEND to "
+        f"{_CHOICE} before Python starts."
+    )
+
 
 try:
     import keras
+    from keras import ops
 except (ModuleNotFoundError, ValueError) as error:
+    # What Keras misses for another backend is not what helps.
+    _supported(os.environ.get("KERAS_BACKEND") or "tensorflow")
     # Keras says what is missing, but not what to do.
-    _known = ("tensorflow", "torch", "jax")
     _missing = (getattr(error, "name", None) or "").partition(".")[0]
-    if isinstance(error, ModuleNotFoundError) and _missing not in _known:
+    if _missing not in _SUPPORTED:
         raise
-    _installed = [name for name in _known if importlib.util.find_spec(name)]
-    _choice = " or ".join(_installed) or "another one that is installed"
-    _fix = f"Install it (pip install {_missing}), or set" if _missing else "Set"
     raise ImportError(
-        f"Keras cannot start: {error}. {_fix} KERAS_BACKEND to {_choice} "
-        "before Python starts."
+        f"Keras cannot start: {error}. Install it (pip install {_missing}), "
+        f"or set KERAS_BACKEND to {_CHOICE} before Python starts."
     ) from error
-from keras import ops
 
-_BACKEND = keras.backend.backend()
-if _BACKEND not in ("tensorflow", "torch", "jax"):
-    raise ImportError(
-        f"keras_rmi does not run on {_BACKEND!r}. Set KERAS_BACKEND to "
-        "tensorflow, torch or jax before Python starts."
-    )
+_BACKEND = _supported(keras.backend.backend())
 
 # Working sets of eager code. Fresh temporaries of the size of the logits cost
 # ten times their copy in page faults, so rows are worked on in blocks that
