@@ -44,12 +44,14 @@ REFINED = {
 # Most important first; in a group, all rows of one seed before the next.
 PLAN = (
     ("ce", "bce", "rmi"),
-    ("rmi-df1", "rmi-df2", "rmi-df4"),
-    ("rmi-warm",),
-    ("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
-    ("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
-    ("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
-    ("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+    (
+        *("rmi-df1", "rmi-df2", "rmi-df4"),
+        "rmi-warm",
+        *("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
+        *("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
+        *("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
+        *("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+    ),
 )
 # What the tables of the page show, in this order.
 TABLES = {
