@@ -14,6 +14,7 @@ ROWS = {
     "dice": Row("Dice", "dice"),
     "lovasz": Row("Lovasz", "lovasz"),
     "rmi": Row("RMI", "rmi"),
+    "rmi-softmax": Row("RMI, softmax", "rmi", {"activation": "softmax"}),
     "rmi-warm": Row("RMI, warm-up", "rmi", {}, True),
     "rmi-dice": Row("RMI + Dice", "rmi+dice"),
     **{
@@ -43,7 +44,7 @@ REFINED = {
 }
 # Most important first; in a group, all rows of one seed before the next.
 PLAN = (
-    ("ce", "bce", "rmi"),
+    ("ce", "bce", "rmi", "rmi-softmax"),
     (
         *("rmi-df1", "rmi-df2", "rmi-df4"),
         "rmi-warm",
@@ -57,7 +58,7 @@ PLAN = (
 TABLES = {
     "losses": (
         *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
-        *("rmi", "rmi-warm", "rmi-dice"),
+        *("rmi", "rmi-softmax", "rmi-warm", "rmi-dice"),
     ),
     "downsampling": (
         *("rmi-interpolate4", "rmi-max4", "rmi-df4"),

@@ -677,7 +677,8 @@ def test_a_network_that_is_not_there_is_named(name, tmp_path, capsys):
 
 def test_parts_share_the_runs():
     todo = rows.ordered(rows.PLAN, [0, 1])
-    assert todo[:4] == [("ce", 0), ("bce", 0), ("rmi", 0), ("ce", 1)]
+    first = [(name, 0) for name in rows.PLAN[0]]
+    assert todo[: len(first) + 1] == [*first, ("ce", 1)]
     assert len(set(todo)) == len(todo) == 2 * len(rows.ROWS)
     shown = {row for table in rows.TABLES.values() for row in table}
     assert shown == {*rows.ROWS, *rows.REFINED}
