@@ -171,13 +171,6 @@ def test_the_crf_gives_a_table_and_a_picture(camvid_folder, tmp_path):
         assert all(0 <= float(mean) <= 1 for mean in means)
 
 
-def test_the_crf_counts_classes_of_valid_pixels():
-    labels = np.array([[[0, 1, 255]], [[2, 1, 1]]])
-    ids = np.array([[[0, 2, 0]], [[2, 1, 1]]])
-    counts = scores.confusion(labels, ids, 3)
-    assert counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
-
-
 def test_scenes_depend_on_the_seed_alone():
     first = scenes.make_scenes(3, (56, 64), "train", seed=4)
     again = scenes.make_scenes(3, (56, 64), "train", seed=4)
@@ -732,6 +725,13 @@ def test_the_band_is_what_a_search_finds():
             own = labels[row, column]
             expected = own < 2 and np.any(near == 1 - own)
             assert found[row, column] == expected
+
+
+def test_a_row_of_the_confusion_is_a_class_of_the_truth():
+    labels = np.array([[[0, 1, 255]], [[2, 1, 1]]])
+    ids = np.array([[[0, 2, 0]], [[2, 1, 1]]])
+    counts = scores.confusion(labels, ids, 3)
+    assert counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
 
 
 def test_void_and_pixels_outside_do_not_count():
