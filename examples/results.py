@@ -3,6 +3,8 @@
 import json
 import os
 
+UNFINISHED = "unfinished."  # begins the name of a file that is being written
+
 
 def result_path(folder, name, seed):
     return folder / "results" / f"{name}-{seed}.json"
@@ -15,7 +17,9 @@ def weights_path(folder, name, seed):
 def read_files(folder):
     """The results in a folder, in the order of their names."""
     return [
-        json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if not path.name.startswith(UNFINISHED)
     ]
 
 
@@ -38,8 +42,12 @@ def write_json(path, content, indent=None):
 
 
 def replace(path, write):
-    """Writes a file that is there as a whole or not at all."""
+    """Writes a file that is there as a whole or not at all.
+
+    What a process that is killed leaves behind is written over when the run
+    goes on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"new{os.getpid()}.{path.name}")
+    temporary = path.with_name(UNFINISHED + path.name)
     write(temporary)
     os.replace(temporary, path)

@@ -28,6 +28,7 @@ evidence_pictures = importlib.import_module("evidence_pictures")
 evidence_tables = importlib.import_module("evidence_tables")
 evidence_timing = importlib.import_module("evidence_timing")
 refine_with_crf = importlib.import_module("refine_with_crf")
+results = importlib.import_module("results")
 rows = importlib.import_module("rows")
 scenes = importlib.import_module("scenes")
 scores = importlib.import_module("scores")
@@ -520,6 +521,16 @@ def evidence_folders(tmp_path_factory):
     process.kill()
     process.wait()
     done = json.loads(note.read_text())["epochs"]
+    # It may die while it writes, whatever it writes.
+    next_weights = f"rmi-warm-3-{done + 1}.weights.h5"
+    for place in (
+        killed / "checkpoints" / (results.UNFINISHED + next_weights),
+        killed / "checkpoints" / (results.UNFINISHED + note.name),
+        killed / "results" / (results.UNFINISHED + note.name),
+    ):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"{")
+    assert results.read_files(killed / "results") == []
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(base)
         for state in (killed, whole):
