@@ -161,7 +161,7 @@ def show_runs(names):
     failed = 0
     print(f"{keras.config.backend()}, keras {keras.version()}")
     print(
-        f"{'loss':20}{'policy':32}{'first':>9}{'last':>9}{'ratio':>9}  left out"
+        f"{'loss':24}{'policy':32}{'first':>9}{'last':>9}{'ratio':>9}  left out"
     )
     for name in names:
         make, num_classes = LOSSES[name]
@@ -176,7 +176,7 @@ def show_runs(names):
             label = policy if head is None else f"{policy}, {head} head"
             scale = "" if run.scale is None else f"scale {run.scale:g}"
             print(
-                f"{name:20}{label:32}{run.losses[0]:9.4f}{last(run):9.4f}"
+                f"{name:24}{label:32}{run.losses[0]:9.4f}{last(run):9.4f}"
                 f"{last(run) / last(plain):9.4f}{run.skipped:4}  {scale}  "
                 f"{wrong or ''}",
                 flush=True,
