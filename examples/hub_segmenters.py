@@ -7,7 +7,6 @@ without its loss.
 
 import keras
 from keras import layers
-from keras_hub import layers as hub_layers
 from keras_hub import models
 
 CLASSES = {
@@ -41,13 +40,7 @@ def deeplab_v3_plus(size, num_classes):
         dilation_rates=[1, 2],
         projection_filters=32,
     )
-    return models.DeepLabV3ImageSegmenter(
-        backbone,
-        num_classes,
-        preprocessor=models.DeepLabV3ImageSegmenterPreprocessor(
-            hub_layers.DeepLabV3ImageConverter(scale=1 / 127.5, offset=-1.0)
-        ),
-    )
+    return _from_scratch("deeplab_v3_plus", backbone, num_classes)
 
 
 def segformer(size, num_classes):
@@ -67,13 +60,16 @@ def segformer(size, num_classes):
         max_drop_path_rate=0.0,
     )
     backbone = models.SegFormerBackbone(encoder, projection_filters=64)
-    return models.SegFormerImageSegmenter(
-        backbone,
-        num_classes,
-        preprocessor=models.SegFormerImageSegmenterPreprocessor(
-            hub_layers.SegFormerImageConverter(scale=1 / 127.5, offset=-1.0)
-        ),
+    return _from_scratch("segformer", backbone, num_classes)
+
+
+def _from_scratch(name, backbone, num_classes):
+    """A task whose preprocessor brings colours to -1..1."""
+    kind = CLASSES[name]
+    preprocessor = kind.preprocessor_cls(
+        kind.preprocessor_cls.image_converter_cls(scale=1 / 127.5, offset=-1.0)
     )
+    return kind(backbone, num_classes, preprocessor=preprocessor)
 
 
 def from_preset(preset, num_classes):

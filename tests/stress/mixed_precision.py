@@ -34,6 +34,7 @@ STEPS = 500
 FEWER = 150
 LAST = 50
 CLOSE = 0.05
+SCALES = (1.0, 2.0**15)
 # Of the model, and of its last layer.
 POLICIES = (
     ("float32", None),
@@ -136,7 +137,7 @@ def verdict(run, plain):
     return None
 
 
-def gradient_in_float16(loss, num_classes, size, scale):
+def gradient_in_float16(loss, num_classes, scale, size=(4, 256, 256)):
     """What float16 makes of a gradient: shares of zeros, of infinities, error.
 
     The logits are those of a network that is mostly right. The error is the
@@ -184,16 +185,16 @@ def show_runs(names):
     return failed
 
 
-def show_gradients(names, size=(4, 256, 256), scales=(1, 2.0**15)):
+def show_gradients(names):
     columns = "".join(f"{n:>10}" for n in ("zero", "infinite", "error"))
-    print(f"{'':24}" + "".join(f"{f'scale {s:g}':>30}" for s in scales))
-    print(f"{'loss':24}" + columns * len(scales))
+    print(f"{'':24}" + "".join(f"{f'scale {s:g}':>30}" for s in SCALES))
+    print(f"{'loss':24}" + columns * len(SCALES))
     for name in names:
         make, num_classes = LOSSES[name]
         numbers = "".join(
             f"{share:10.3%}"
-            for scale in scales
-            for share in gradient_in_float16(make(), num_classes, size, scale)
+            for scale in SCALES
+            for share in gradient_in_float16(make(), num_classes, scale)
         )
         print(f"{name:24}{numbers}", flush=True)
 
