@@ -76,6 +76,10 @@ def scenes(num_classes):
 def network(num_classes, head):
     """Convolutions and what goes with them; the last has the dtype `head`."""
     layers = keras.layers
+    if num_classes == 1:
+        # torch 2.13 has no gradient of one channel in float16 on a CPU, with
+        # any loss: "slow_conv2d: grad_weight must be contiguous".
+        head = "float32"
     return keras.Sequential(
         [
             keras.Input((*IMAGES[1:], CLASSES)),
