@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import keras_rmi
 from cases import MAIN_CASES, VOID
-from support import to_numpy, value_and_gradient
+from support import BACKEND, to_numpy, value_and_gradient
 
 CLASSES = 4
 IMAGES = (16, 28, 24)
@@ -164,7 +164,7 @@ def gradient_in_float16(loss, num_classes, scale, size=(4, 256, 256)):
 
 def show_runs(names):
     failed = 0
-    print(f"{keras.config.backend()}, keras {keras.version()}")
+    print(f"{BACKEND}, keras {keras.version()}")
     print(
         f"{'loss':24}{'policy':32}{'first':>9}{'last':>9}{'ratio':>9}  left out"
     )
