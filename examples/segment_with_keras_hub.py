@@ -35,6 +35,9 @@ def main(arguments=None):
         make = getattr(hub_segmenters, options.model or MODELS[0])
     build = functools.partial(_build, make)
     try:
+        if options.preset:
+            # A wrong one is answered before the data are read.
+            hub_segmenters.from_preset(options.preset, num_classes=1)
         return command.run(PROGRAM, options, build=build)
     except hub_segmenters.PresetError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
