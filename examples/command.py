@@ -13,8 +13,12 @@ import scenes
 DATASETS = {module.__name__: module for module in (camvid, scenes)}
 
 
-def run(program, options, ramp=None):
-    """Trains with every loss of `options.loss`; the exit code."""
+def run(program, options, ramp=None, build=None):
+    """Trains with every loss of `options.loss`; the exit code.
+
+    `build` makes the network of a size and a number of classes; without it
+    `training` does.
+    """
     try:
         check_output(options)
         dataset, train_data, val_data = load(options)
@@ -40,6 +44,7 @@ def run(program, options, ramp=None):
             dataset.CLASS_NAMES,
             options,
             choices.ramps(loss, name, ramp) if ramp else [],
+            build or training.build_network,
         )
     _print_table(results, dataset.CLASS_NAMES)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +224,15 @@ def rate(text):
     if not 0 < rate < math.inf:
         raise argparse.ArgumentTypeError(f"not a positive number: {text}")
     return rate
+
+
+def loss_name(text):
+    """The name of a loss, or of a sum of losses."""
+    try:
+        choices.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def positive(text):

@@ -10,7 +10,6 @@ shows its parts.
 Data and backend are those of train_segmenter.py.
 """
 
-import argparse
 import sys
 
 import choices
@@ -22,7 +21,7 @@ def main(arguments=None):
         __doc__,
         choices.LOSSES,
         "losses.png",
-        type=_loss,
+        type=command.loss_name,
         default=["ce", "rmi", "rmi+dice"],
         metavar="LOSS",
     )
@@ -37,14 +36,6 @@ def main(arguments=None):
     if options.ramp and not any("+" in name for name in options.loss):
         parser.error("--ramp needs a sum among the losses")
     return command.run("compare_losses.py", options, options.ramp)
-
-
-def _loss(text):
-    try:
-        choices.split(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main(arguments=None):
     for name in options.loss:
         print(f"\n{name}: {choices.describe(name)}")
         loss, names = choices.make(name), dataset.CLASS_NAMES
-        result = training.train(loss, train_data, val_data, names, options, [])
+        result = training.train(loss, train_data, val_data, names, options)
         shown.setdefault(name, _refine(result.model, val_data, options))
     _print_table(shown)
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -105,11 +105,19 @@ class StepTimer(keras.callbacks.Callback):
         return float(np.median(self.intervals or [np.nan]))
 
 
-def train(loss, train_data, val_data, class_names, options, callbacks):
+def train(
+    loss,
+    train_data,
+    val_data,
+    class_names,
+    options,
+    callbacks=(),
+    build=build_network,
+):
     """Trains a new network; equal seeds give equal weights and batches."""
     keras.utils.set_random_seed(options.seed)
     images, labels = train_data
-    model = build_network(images.shape[1:3], len(class_names))
+    model = build(images.shape[1:3], len(class_names))
     batches = Batches(images, labels, options.batch_size, options.seed)
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, options.epochs * len(batches)
