@@ -7,6 +7,7 @@ how a framework is told to do it. Each states why `keras.ops` is not enough.
 import contextlib
 import functools
 import importlib.util
+import math
 import os
 
 _SUPPORTED = ("tensorflow", "torch", "jax")
@@ -535,6 +536,7 @@ def map_planes(function, arrays, bytes_per_plane):
     `function` takes and returns a tuple of tensors and accepts any leading
     axes. It sees one plane at a time under XLA on a CPU, where a loop reuses
     its buffers and a batched product is slow, and groups of planes otherwise.
+    That is per device: see `_map_shards`.
     """
     if _BACKEND == "torch":
         step = max(1, _PLANE_BYTES[_device(arrays[0])] // bytes_per_plane)
@@ -549,14 +551,43 @@ def map_planes(function, arrays, bytes_per_plane):
             size=count,
         )
     if _BACKEND == "jax":
-        import jax
-
-        if _device(arrays[0]) == "gpu":
-            step = max(1, _PLANE_BYTES["gpu"] // bytes_per_plane)
-            if step >= arrays[0].shape[0]:
-                return function(arrays)
-            return jax.lax.map(function, arrays, batch_size=step)
+        return _map_shards(function, arrays, bytes_per_plane)
     return ops.map(function, arrays)
+
+
+def _map_shards(function, arrays, bytes_per_plane):
+    """The same on JAX, where planes may lie on many devices.
+
+    A loop over an axis that is split over devices makes XLA gather all planes
+    on each of them. So the loop is over the planes of a device, and each of
+    its steps takes one from every device. What is traced does not know how
+    many devices there will be; a divisor of their number does no harm where
+    they are fewer.
+    https://docs.jax.dev/en/latest/notebooks/Distributed_arrays_and_automatic_parallelization.html
+    """
+    import jax
+
+    count, devices = arrays[0].shape[0], jax.device_count()
+    shards = math.gcd(count, devices) if devices > 1 else 1
+    step = 1
+    if _device(arrays[0]) == "gpu":
+        step = max(1, _PLANE_BYTES["gpu"] // bytes_per_plane)
+        if step >= count // shards:
+            return function(arrays)
+    step = step if step > 1 else None
+    if shards == 1:
+        return jax.lax.map(function, arrays, batch_size=step)
+
+    def deal(x):
+        x = x.reshape(shards, count // shards, *x.shape[1:])
+        return jax.numpy.swapaxes(x, 0, 1)
+
+    def collect(x):
+        x = jax.numpy.swapaxes(x, 0, 1)
+        return x.reshape(count, *x.shape[2:])
+
+    results = jax.lax.map(function, tuple(map(deal, arrays)), batch_size=step)
+    return tuple(map(collect, results))
 
 
 def band_bytes(like):

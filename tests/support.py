@@ -16,6 +16,8 @@ MODES = {
 }[BACKEND]
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
+# Devices of the CPU in the tests of many: processes, on torch.
+MANY = {"tensorflow": 2, "jax": 4, "torch": 2}[BACKEND]
 
 # Against the recorded figures.
 RECORDED_VALUE = 1e-5
@@ -32,6 +34,8 @@ VALUE = 1e-5
 DIRECTION = 1e-6
 NORM = 1e-4
 SAME = 1e-5
+# Many devices against one, relative to the largest entry of an array.
+DEVICES = 1e-5
 # A training that was interrupted and went on, against one that was not.
 RESUMED = 5e-3
 # Of a CRF, against pydensecrf: the largest and the mean difference; and the
