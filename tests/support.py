@@ -14,6 +14,8 @@ MODES = {
     "jax": ("eager", "compiled"),
     "torch": ("eager",),
 }[BACKEND]
+# A compiler that no mode stands for, because Keras does not use it.
+HAS_OWN_COMPILER = BACKEND == "torch"
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
 
@@ -156,6 +158,18 @@ def _differentiate_torch(function, x, mode, traced_shape, constants):
         value.sum().backward()
     gradient = keras.ops.zeros_like(x) if x.grad is None else x.grad
     return value, gradient
+
+
+def in_one_graph(function):
+    """`function` as the compiler of the user's own loop sees it.
+
+    Without code generation, which needs a C++ compiler; a graph break is an
+    error.
+    """
+    import torch
+
+    torch.compiler.reset()
+    return torch.compile(function, backend="aot_eager", fullgraph=True)
 
 
 def use_full_precision():

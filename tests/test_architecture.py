@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The rules spell out what they forbid, and so do the tests of the rules.
 NAME_BACKENDS = {
     "keras_rmi/_backend.py",
+    "keras_rmi/_backend_modes.py",
     "keras_rmi/_backend_sparse.py",
     "tests/conftest.py",
     "tests/source_rules.py",
