@@ -1,6 +1,7 @@
 """What the scripts that train have in common: options, data and output."""
 
 import argparse
+import json
 import math
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import camvid
 import choices
 import scenes
+
+DATASETS = {module.__name__: module for module in (camvid, scenes)}
 
 
 def run(program, options, ramp=None):
@@ -70,6 +73,36 @@ def check_output(options):
             f"{options.output} exists; choose another --output, "
             "or replace it with --overwrite"
         )
+
+
+def add_network(parser):
+    parser.add_argument(
+        "--network",
+        default="network:build",
+        metavar="MODULE:FUNCTION",
+        help="takes (height, width) and the number of classes, gives a Keras "
+        "model from uint8 images to logits (default: network:build)",
+    )
+
+
+def add_state(parser):
+    """The options of what works on runs that are there."""
+    parser.add_argument("state", type=Path, help="the --state of evidence.py")
+    add_network(parser)
+
+
+def read_setting(parser, options):
+    """The setting of those runs; a wrong folder ends the program."""
+    path = options.state / "setting.json"
+    try:
+        setting = json.loads(path.read_text())
+        network = setting["network"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"{path} is no setting of evidence.py: {error!r}")
+    # A file alone does not choose what code is run.
+    if network != options.network:
+        parser.error(f"{path} has the network {network}; name it by --network")
+    return setting
 
 
 def _print_table(results, class_names):

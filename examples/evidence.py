@@ -34,6 +34,7 @@ def main(arguments=None):
         train_data = _training_data(options)
         setting = _setting(options, dataset, train_data)
         held_out = scored_as(setting, options.data)
+        _check_network(parser, options.network)
         _check_setting(options.state, setting)
     except (camvid.DataError, FileExistsError) as error:
         print(f"evidence.py: error: {error}", file=sys.stderr)
@@ -89,6 +90,15 @@ def _setting(options, dataset, train_data):
         "learning_rate": options.learning_rate,
         "network": options.network,
     }
+
+
+def _check_network(parser, name):
+    import network
+
+    try:
+        network.find(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        parser.error(f"argument --network: {error}")
 
 
 def _check_setting(folder, setting):
@@ -156,13 +166,7 @@ def _parser():
     )
     add("--batch-size", type=command.positive, default=8, metavar="N")
     add("--learning-rate", type=command.rate, default=1e-3, metavar="X")
-    add(
-        "--network",
-        default="network:build",
-        metavar="MODULE:FUNCTION",
-        help="takes (height, width) and the number of classes, gives a Keras "
-        "model from uint8 images to logits (default: network:build)",
-    )
+    command.add_network(parser)
     return parser
 
 

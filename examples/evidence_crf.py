@@ -9,8 +9,8 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
+import command
 import evidence
 import keras
 import numpy as np
@@ -23,8 +23,9 @@ import keras_rmi
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
-    setting = json.loads((options.state / "setting.json").read_text())
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    setting = command.read_setting(parser, options)
     images, labels = evidence.scored_as(setting, options.data)
     network = runs.build(setting, setting["size"])
     for name, (title, source, iterations) in rows.REFINED.items():
@@ -69,8 +70,8 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_state(parser)
     add = parser.add_argument
-    add("state", type=Path, help="the --state of evidence.py")
     add("--data", metavar="DIR", help="CamVid, if the runs are on it")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     return parser

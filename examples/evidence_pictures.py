@@ -15,24 +15,28 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import camvid
+import command
 import evidence
 import numpy as np
 import results
 import rows
-import scenes
 from scores import confusion, mean_iou
 
 SHARES = (1, 0.75, 0.5, 0.25, 0)
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    setting = command.read_setting(parser, options)
+    for name in options.rows:
+        path = results.weights_path(options.state, name, options.seed)
+        if not path.exists():
+            parser.error(f"{path} is missing: that run has not ended")
     # Imported late: --help is answered at once.
     import picture
     import runs
 
-    setting = json.loads((options.state / "setting.json").read_text())
     images, labels = evidence.scored_as(setting, options.data)
     network = runs.build(setting, setting["size"])
     shown = {}
@@ -50,7 +54,7 @@ def main(arguments=None):
     chosen = _choose(labels, list(shown.values()), setting["classes"])
     for result in shown.values():
         result.predictions = result.predictions[chosen]
-    dataset = camvid if setting["data"] == "camvid" else scenes
+    dataset = command.DATASETS[setting["data"]]
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     picture.draw(
         options.picture,
@@ -84,8 +88,8 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_state(parser)
     add = parser.add_argument
-    add("state", type=Path, help="the --state of evidence.py")
     add("picture", type=Path, help="the PNG to write")
     add("--data", metavar="DIR", help="CamVid, if the runs are on it")
     add("--rows", nargs="+", choices=rows.ROWS, default=["ce", "bce", "rmi"])

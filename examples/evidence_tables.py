@@ -8,7 +8,6 @@ each). A row without runs has dashes.
 """
 
 import argparse
-import importlib
 import json
 import re
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import rows
+from command import DATASETS
 from results import read_all, read_files
 from scores import BANDS, class_iou
 
@@ -149,8 +149,7 @@ def _classes(found):
 def _class_names(found):
     for results in found.values():
         for result in results.values():
-            data = importlib.import_module(result["setting"]["data"])
-            return data.CLASS_NAMES
+            return DATASETS[result["setting"]["data"]].CLASS_NAMES
     return ()
 
 

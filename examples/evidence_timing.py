@@ -5,23 +5,24 @@ median over the rounds. Run it on a machine that does nothing else.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
+import command
 import numpy as np
 import results
 import rows
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    setting = command.read_setting(parser, options)
     # Imported late: --help is answered at once.
     import runs
     from crops import crop_size
 
-    setting = json.loads((options.state / "setting.json").read_text())
     size = crop_size(setting["size"])
     rng = np.random.default_rng(0)
     shape = (setting["batch_size"], *size)
@@ -70,8 +71,8 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_state(parser)
     add = parser.add_argument
-    add("state", type=Path, help="the --state of evidence.py")
     add("output", type=Path, help="the JSON to write")
     add("--machine", default="", help="words for what it was measured on")
     add("--rounds", type=int, default=7)

@@ -1,10 +1,18 @@
 """The network of the comparison: compact, trained from nothing."""
 
+import importlib
+
 import keras
 from keras import layers
 
 WIDTHS = (16, 32, 64, 128)
 BLOCKS = (0, 1, 2, 3)
+
+
+def find(name):
+    """The function that `MODULE:FUNCTION` names, with arguments of `build`."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def build(size, num_classes):

@@ -14,6 +14,7 @@ ROWS = {
     "dice": Row("Dice", "dice"),
     "lovasz": Row("Lovasz", "lovasz"),
     "rmi": Row("RMI", "rmi"),
+    "rmi-softmax": Row("RMI, softmax", "rmi", {"activation": "softmax"}),
     "rmi-warm": Row("RMI, warm-up", "rmi", {}, True),
     "rmi-dice": Row("RMI + Dice", "rmi+dice"),
     **{
@@ -43,19 +44,21 @@ REFINED = {
 }
 # Most important first; in a group, all rows of one seed before the next.
 PLAN = (
-    ("ce", "bce", "rmi"),
-    ("rmi-df1", "rmi-df2", "rmi-df4"),
-    ("rmi-warm",),
-    ("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
-    ("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
-    ("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
-    ("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+    ("ce", "bce", "rmi", "rmi-softmax"),
+    (
+        *("rmi-df1", "rmi-df2", "rmi-df4"),
+        "rmi-warm",
+        *("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
+        *("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
+        *("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
+        *("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+    ),
 )
 # What the tables of the page show, in this order.
 TABLES = {
     "losses": (
         *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
-        *("rmi", "rmi-warm", "rmi-dice"),
+        *("rmi", "rmi-softmax", "rmi-warm", "rmi-dice"),
     ),
     "downsampling": (
         *("rmi-interpolate4", "rmi-max4", "rmi-df4"),

@@ -4,11 +4,11 @@ A run can be killed at any time: it goes on from its last checkpoint, and
 ends with the result of a run that was never interrupted.
 """
 
-import importlib
 import json
 import platform
 
 import keras
+import network
 import numpy as np
 import rows
 from crops import Crops, crop_size
@@ -21,9 +21,7 @@ PROBES = 4  # batches of training images, for the curve
 
 def build(setting, size):
     """A new network of the setting for images of `size`."""
-    module, _, function = setting["network"].partition(":")
-    make = getattr(importlib.import_module(module), function)
-    return make(tuple(size), setting["classes"])
+    return network.find(setting["network"])(tuple(size), setting["classes"])
 
 
 def run(name, seed, setting, train_data, held_out, folder):
@@ -38,21 +36,21 @@ def run(name, seed, setting, train_data, held_out, folder):
     """
     checkpoint = _Checkpoint(folder / "checkpoints", f"{name}-{seed}")
     model = _train(name, seed, setting, train_data, checkpoint)
-    network = build(setting, setting["size"])
-    network.set_weights(model.get_weights())
+    trained = build(setting, setting["size"])
+    trained.set_weights(model.get_weights())
     confusions = score(
         held_out[1],
-        predict(network, held_out[0], setting["batch_size"]),
+        predict(trained, held_out[0], setting["batch_size"]),
         setting["classes"],
     )
-    replace(weights_path(folder, name, seed), network.save_weights)
+    replace(weights_path(folder, name, seed), trained.save_weights)
     result = {
         "row": name,
         "seed": seed,
         "setting": setting,
         **as_numbers(confusions),
         "curve": checkpoint.curve,
-        "parameters": network.count_params(),
+        "parameters": trained.count_params(),
         "software": {
             "keras": keras.version(),
             "backend": keras.config.backend(),
@@ -64,12 +62,12 @@ def run(name, seed, setting, train_data, held_out, folder):
     return result
 
 
-def predict(network, images, batch_size):
+def predict(model, images, batch_size):
     """Class ids (N, H, W) of the largest logits."""
     return np.concatenate(
         [
             np.argmax(
-                network.predict_on_batch(images[start : start + batch_size]), -1
+                model.predict_on_batch(images[start : start + batch_size]), -1
             ).astype("uint8")
             for start in range(0, len(images), batch_size)
         ]

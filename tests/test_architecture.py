@@ -13,6 +13,8 @@ NAME_BACKENDS = {
     "keras_rmi/_backend.py",
     "keras_rmi/_backend_modes.py",
     "keras_rmi/_backend_sparse.py",
+    # Writes which backend ran into the result.
+    "examples/runs.py",
     "tests/conftest.py",
     "tests/source_rules.py",
     "tests/support.py",
@@ -69,6 +71,8 @@ def test_only_a_few_files_name_backends():
 
 def test_nothing_evaluates_or_unpickles_data():
     files = LIBRARY | sources("examples")
+    # Imports the network that its user names on the command line.
+    del files[PurePosixPath("examples/network.py")]
     assert violations(rules.unsafe_calls, files) == []
 
 

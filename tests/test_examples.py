@@ -174,7 +174,7 @@ def test_the_crf_gives_a_table_and_a_picture(camvid_folder, tmp_path):
 def test_the_crf_counts_classes_of_valid_pixels():
     labels = np.array([[[0, 1, 255]], [[2, 1, 1]]])
     ids = np.array([[[0, 2, 0]], [[2, 1, 1]]])
-    counts = refine_with_crf._confusion(labels, ids, 3)
+    counts = scores.confusion(labels, ids, 3)
     assert counts.tolist() == [[1, 0, 0], [0, 2, 1], [0, 0, 1]]
 
 
@@ -503,6 +503,7 @@ RUN = (
     *("--steps", "50", "--every", str(EVERY), "--batch-size", "2"),
     *("--network", "evidence_test_network:build"),
 )
+NETWORK_OPTION = RUN[-2:]
 
 
 @pytest.fixture(scope="module")
@@ -584,7 +585,10 @@ def test_a_finished_run_gives_pictures_charts_and_times(
     sheet, chart = tmp_path / "sheet.png", tmp_path / "chart.png"
     assert (
         evidence_pictures.main(
-            [str(folder), str(sheet), "--rows", "rmi-warm", "--seed", "3"]
+            [
+                *(str(folder), str(sheet), "--rows", "rmi-warm"),
+                *("--seed", "3", *NETWORK_OPTION),
+            ]
         )
         == 0
     )
@@ -594,7 +598,10 @@ def test_a_finished_run_gives_pictures_charts_and_times(
     output = tmp_path / "steps.json"
     assert (
         evidence_timing.main(
-            [str(folder), str(output), "--rows", "ce", "--rounds", "1"]
+            [
+                *(str(folder), str(output), "--rows", "ce"),
+                *("--rounds", "1", *NETWORK_OPTION),
+            ]
         )
         == 0
     )
@@ -611,7 +618,8 @@ def test_the_crf_refines_what_is_trained(evidence_folders, monkeypatch, capsys):
     monkeypatch.syspath_prepend(folder.parent)
     refined = {"refined": ("CE & CRF-1", "rmi-warm", 1)}
     monkeypatch.setattr(rows, "REFINED", refined)
-    assert evidence_crf.main([str(folder), "--seeds", "3", "4"]) == 0
+    seeds = [str(folder), *NETWORK_OPTION, "--seeds"]
+    assert evidence_crf.main([*seeds, "3", "4"]) == 0
     assert "CE & CRF-1, seed 3: mIoU" in capsys.readouterr().out
     trained = read_run(folder)
     result = json.loads((folder / "results" / "refined-3.json").read_text())
@@ -623,7 +631,7 @@ def test_the_crf_refines_what_is_trained(evidence_folders, monkeypatch, capsys):
     )
     assert 0 < result["extra_seconds"] < 60
     assert not (folder / "results" / "refined-4.json").exists()
-    assert evidence_crf.main([str(folder), "--seeds", "3"]) == 0
+    assert evidence_crf.main([*seeds, "3"]) == 0
     assert capsys.readouterr().out == ""
 
 
@@ -636,9 +644,41 @@ def test_evidence_refuses_wrong_data(camvid_folder, tmp_path, capsys):
     assert not state.exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (None, "setting.json is no setting of evidence.py"),
+        ("[1]", "setting.json is no setting of evidence.py"),
+        ('{"network": "os:listdir"}', "name it by --network"),
+    ],
+)
+def test_a_foreign_setting_is_refused(setting, said, tmp_path, capsys):
+    if setting is not None:
+        (tmp_path / "setting.json").write_text(setting)
+    for script, *more in (
+        (evidence_crf,),
+        (evidence_timing, "steps.json"),
+        (evidence_pictures, "sheet.png"),
+    ):
+        with pytest.raises(SystemExit):
+            script.main([str(tmp_path), *more])
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nowhere:build", "network:nothing", "x"])
+def test_a_network_that_is_not_there_is_named(name, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        evidence.main(
+            ["--images", "4", "--state", str(tmp_path), "--network", name]
+        )
+    assert "argument --network" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_parts_share_the_runs():
     todo = rows.ordered(rows.PLAN, [0, 1])
-    assert todo[:4] == [("ce", 0), ("bce", 0), ("rmi", 0), ("ce", 1)]
+    first = [(name, 0) for name in rows.PLAN[0]]
+    assert todo[: len(first) + 1] == [*first, ("ce", 1)]
     assert len(set(todo)) == len(todo) == 2 * len(rows.ROWS)
     shown = {row for table in rows.TABLES.values() for row in table}
     assert shown == {*rows.ROWS, *rows.REFINED}
