@@ -161,15 +161,36 @@ def _differentiate_torch(function, x, mode, traced_shape, constants):
 
 
 def in_one_graph(function):
-    """`function` as the compiler of the user's own loop sees it.
+    """`function` as the compiler of the user's own loop sees it, and a list.
 
     Without code generation, which needs a C++ compiler; a graph break is an
-    error.
+    error. The list gets an entry for each graph.
     """
     import torch
 
     torch.compiler.reset()
-    return torch.compile(function, backend="aot_eager", fullgraph=True)
+    lower = torch._dynamo.lookup_backend("aot_eager")
+    graphs = []
+
+    def compiler(graph, inputs):
+        graphs.append(graph)
+        return lower(graph, inputs)
+
+    return torch.compile(function, backend=compiler, fullgraph=True), graphs
+
+
+def in_half_precision():
+    """A context in which the framework multiplies in bfloat16."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def without_gradients():
+    """Contexts in which nothing is kept for a gradient."""
+    import torch
+
+    return torch.no_grad(), torch.inference_mode()
 
 
 def use_full_precision():

@@ -14,9 +14,11 @@ from support import (
     HAS_OWN_COMPILER,
     SAME,
     assert_value,
+    in_half_precision,
     in_one_graph,
     to_numpy,
     value_and_gradient,
+    without_gradients,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -24,42 +26,41 @@ pytestmark = pytest.mark.skipif(
     reason=f"{BACKEND} compiles in the modes of the contract and places "
     "what it computes itself",
 )
+main_cases = pytest.mark.parametrize("case", MAIN_CASES, ids=str)
 
 
-def assert_same_when_compiled(case, sizes):
-    loss = case.build(reduction="sum_over_batch_size")
-    compiled = in_one_graph(loss)
-    for size in sizes:
+def assert_same(actual, expected):
+    assert_value(actual[0], expected[0], SAME)
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
+
+
+@main_cases
+def test_a_loss_is_one_graph_and_one_more_for_all_other_sizes(case):
+    # The mean of Keras would be one graph for each number of images.
+    loss = case.build()
+    compiled, graphs = in_one_graph(loss)
+    # In the second graph sizes are symbols.
+    for size, count in {(2, 9, 8): 1, (3, 13, 12): 2, (4, 17, 10): 2}.items():
         y_true, y_pred = map(ops.convert_to_tensor, case.inputs(size))
-        (value, gradient), expected = (
+        actual, expected = (
             value_and_gradient(functools.partial(function, y_true), y_pred)
             for function in (compiled, loss)
         )
-        assert_value(value, expected[0], SAME)
-        np.testing.assert_allclose(gradient, expected[1], rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("case", MAIN_CASES, ids=str)
-def test_a_loss_is_one_graph_with_the_same_gradient(case):
-    assert_same_when_compiled(case, [(2, 9, 8)])
-
-
-@pytest.mark.parametrize("name", ["rmi", "pyramid"])
-def test_the_graph_takes_maps_of_other_sizes(name):
-    (case,) = (case for case in MAIN_CASES if case.name == name)
-    # In the second graph sizes are symbols.
-    assert_same_when_compiled(case, [(2, 9, 8), (3, 13, 12)])
+        assert_same(actual, expected)
+        assert len(graphs) == count
 
 
 def test_an_operation_of_the_package_is_one_graph():
     maps = np.random.default_rng(0).random((2, 1, 8, 8, 2)).astype("float32")
     bound = keras_rmi.ops.region_mutual_information
     a, b = map(ops.convert_to_tensor, maps)
-    expected = to_numpy(bound(a, b))
-    assert_value(to_numpy(in_one_graph(bound)(a, b)), expected, SAME)
+    compiled, graphs = in_one_graph(bound)
+    expected = value_and_gradient(lambda x: bound(a, x), b)
+    assert_same(value_and_gradient(lambda x: compiled(a, x), b), expected)
+    assert len(graphs) == 1
 
 
-@pytest.mark.parametrize("case", MAIN_CASES, ids=str)
+@main_cases
 def test_a_loss_is_computed_where_the_predictions_are(case):
     y_true, y_pred = map(ops.convert_to_tensor, case.inputs())
     loss = case.build()
@@ -72,3 +73,29 @@ def test_a_loss_is_computed_where_the_predictions_are(case):
     assert value.device == y_pred.grad.device == y_pred.device
     assert_value(to_numpy(value), expected[0], SAME)
     np.testing.assert_array_equal(to_numpy(y_pred.grad), expected[1])
+
+
+@main_cases
+def test_a_context_of_half_precision_changes_nothing(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    expected = value_and_gradient(lambda x: loss(y_true, x), y_pred)
+    # Backward too, though one should leave the context before.
+    with in_half_precision():
+        a = ops.ones((2, 2))
+        assert keras.backend.standardize_dtype((a @ a).dtype) == "bfloat16"
+        actual = value_and_gradient(lambda x: loss(y_true, x), y_pred)
+    for part, of_plain in zip(actual, expected):
+        np.testing.assert_array_equal(part, of_plain)
+
+
+@main_cases
+def test_the_value_needs_no_gradient(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    expected = to_numpy(loss(y_true, y_pred))
+    for context in without_gradients():
+        with context:
+            value = loss(y_true, ops.convert_to_tensor(y_pred))
+        assert not value.requires_grad
+        np.testing.assert_array_equal(to_numpy(value), expected)
