@@ -8,7 +8,6 @@ A batch is split over all devices that JAX sees. To try it on a CPU, set
 XLA_FLAGS=--xla_force_host_platform_device_count=2.
 """
 
-import functools
 import sys
 
 import loops
@@ -23,20 +22,14 @@ from jax import lax, nn
 from jax.sharding import NamedSharding, PartitionSpec
 from scenes import CLASS_NAMES
 
-WIDTHS = (16, 32, 64)
+WIDTHS = (16, 32, 64, 128)
 
 
 def parameters(key, num_classes):
     """Kernels and biases, as {name: (kernel, bias)}."""
-    inputs = (3, *WIDTHS)
-    shapes = {
-        f"down{i}": (3, 3, a, b) for i, (a, b) in enumerate(zip(inputs, WIDTHS))
-    }
-    shapes |= {
-        f"up{i}": (3, 3, a + b, a)
-        for i, (a, b) in enumerate(zip(WIDTHS, WIDTHS[1:]))
-    }
-    shapes["logits"] = (1, 1, WIDTHS[0], num_classes)
+    shapes = {"logits": (1, 1, WIDTHS[0], num_classes)}
+    for i, (a, b) in enumerate(zip((3, *WIDTHS), WIDTHS)):
+        shapes |= {f"down{i}": (3, 3, a, b), f"up{i}": (3, 3, a + b, a)}
     kernel = nn.initializers.he_normal()
     keys = jax.random.split(key, len(shapes))
     return {
@@ -46,27 +39,24 @@ def parameters(key, num_classes):
 
 
 def network(parameters, images):
-    """Logits (N,H,W,C) of images (N,H,W,3)."""
+    """Logits (N,H,W,C) of images (N,H,W,3), by an encoder and a decoder."""
 
-    def convolve(name, x, stride=1):
+    def convolve(name, x, strides=(1, 1)):
         kernel, bias = parameters[name]
-        dimensions = ("NHWC", "HWIO", "NHWC")
+        axes = ("NHWC", "HWIO", "NHWC")
         return bias + lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions
+            x, kernel, strides, "SAME", dimension_numbers=axes
         )
 
     def resize(x, like, method):
         return jax.image.resize(x, (*like.shape[:3], x.shape[3]), method)
 
-    images = images / 127.5 - 1
-    x, maps = images, []
+    maps = [images / 127.5 - 1]
     for i in range(len(WIDTHS)):
-        x = nn.relu(convolve(f"down{i}", x, stride=2))
-        maps.append(x)
+        maps.append(nn.relu(convolve(f"down{i}", maps[-1], (2, 2))))
     x = maps.pop()
-    for i in reversed(range(len(WIDTHS) - 1)):
-        skip = maps.pop()
-        x = jax.numpy.concatenate([resize(x, skip, "nearest"), skip], axis=-1)
+    for i in reversed(range(1, len(WIDTHS))):
+        x = jax.numpy.concatenate([resize(x, maps[i], "nearest"), maps[i]], -1)
         x = nn.relu(convolve(f"up{i}", x))
     return resize(convolve("logits", x), images, "bilinear")
 
@@ -77,45 +67,40 @@ def main(arguments=None):
     if options.batch_size % mesh.size:
         sys.exit(f"--batch-size must be a multiple of {mesh.size} devices")
     print(f"{mesh.size} devices")
-    # Each device has its share of a batch, and all have all parameters.
-    shares = NamedSharding(mesh, PartitionSpec("batch"))
-    copies = NamedSharding(mesh, PartitionSpec())
-    loss = choices.make(options.loss, reduction=None)
-    optimizer = optax.chain(
-        # The gradient of a log-determinant grows as the fit improves.
-        optax.clip_by_global_norm(1.0),
-        optax.adam(options.learning_rate),
-    )
+    # Each has its share of a batch, and all have all parameters.
+    shared, copied = PartitionSpec("batch"), PartitionSpec()
+    loss = choices.make(options.loss)
+    # The gradient of a log-determinant grows as the fit improves.
+    clip = optax.clip_by_global_norm(1.0)
+    optimizer = optax.chain(clip, optax.adam(options.learning_rate))
     weights = parameters(jax.random.key(options.seed), len(CLASS_NAMES))
-    state = jax.device_put((weights, optimizer.init(weights)), copies)
+    state = weights, optimizer.init(weights)
+    state = jax.device_put(state, NamedSharding(mesh, copied))
 
-    # A loss is one number an image, so each device computes its own.
-    @functools.partial(
-        jax.shard_map, mesh=mesh, in_specs=shares.spec, out_specs=shares.spec
-    )
-    def values(labels, logits):
-        return loss(labels, logits)
+    # The loss of an image does not depend on the other devices.
+    def mean(labels, logits):
+        return lax.pmean(loss(labels, logits), "batch")
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    mean = jax.shard_map(mean, mesh=mesh, in_specs=shared, out_specs=copied)
+
     def update(state, images, labels):
         weights, moments = state
         value, slopes = jax.value_and_grad(
-            lambda w: values(labels, network(w, images)).mean()
+            lambda w: mean(labels, network(w, images))
         )(weights)
         change, moments = optimizer.update(slopes, moments)
         return (optax.apply_updates(weights, change), moments), value
 
-    predict_ids = jax.jit(lambda w, x: network(w, x).argmax(axis=-1))
+    update = jax.jit(update, donate_argnums=0)
+    classes = jax.jit(lambda w, x: network(w, x).argmax(axis=-1))
 
     def step(images, labels):
         nonlocal state
-        state, value = update(state, *jax.device_put((images, labels), shares))
+        batch = jax.device_put((images, labels), NamedSharding(mesh, shared))
+        state, value = update(state, *batch)
         return value
 
-    def predict(images):
-        return np.asarray(predict_ids(state[0], images))
-
-    loops.run(options, step, predict)
+    loops.run(options, step, lambda x: np.asarray(classes(state[0], x)))
 
 
 if __name__ == "__main__":

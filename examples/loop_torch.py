@@ -20,32 +20,26 @@ from torch import nn
 class Network(nn.Module):
     """An encoder-decoder: images (N,3,H,W) to logits (N,C,H,W)."""
 
-    def __init__(self, num_classes, widths=(16, 32, 64)):
+    def __init__(self, num_classes, widths=(16, 32, 64, 128)):
         super().__init__()
-        inputs = (3, *widths)
-        self.down = nn.ModuleList(
-            convolution(a, b, stride=2) for a, b in zip(inputs, widths)
-        )
-        self.up = nn.ModuleList(
-            convolution(b + a, a) for a, b in zip(widths, widths[1:])
-        )
+        pairs = list(zip((3, *widths), widths))
+        self.down = nn.ModuleList(convolve(a, b, 2) for a, b in pairs)
+        self.up = nn.ModuleList(convolve(b + a, a) for a, b in pairs[1:])
         self.logits = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, images):
-        size = images.shape[-2:]
-        x, maps = images / 127.5 - 1, []
+        maps = [images / 127.5 - 1]
         for layer in self.down:
-            x = layer(x)
-            maps.append(x)
+            maps.append(layer(maps[-1]))
         x = maps.pop()
-        for layer in reversed(self.up):
-            skip = maps.pop()
+        for layer, skip in zip(reversed(self.up), reversed(maps)):
             x = nn.functional.interpolate(x, skip.shape[-2:])
             x = layer(torch.cat([x, skip], dim=1))
-        return nn.functional.interpolate(self.logits(x), size, mode="bilinear")
+        x, size = self.logits(x), images.shape[-2:]
+        return nn.functional.interpolate(x, size, mode="bilinear")
 
 
-def convolution(inputs, outputs, stride=1):
+def convolve(inputs, outputs, stride=1):
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -59,7 +53,7 @@ def main(arguments=None):
     parser.add_argument(
         "--autocast",
         action="store_true",
-        help="compute the network in bfloat16, the loss in float32 as always",
+        help="the network in bfloat16; the loss is in float32 as always",
     )
     parser.add_argument(
         "--compile",
@@ -77,9 +71,7 @@ def main(arguments=None):
         return torch.from_numpy(array).to(options.device)
 
     def forward(images, labels):
-        with torch.autocast(
-            options.device, torch.bfloat16, enabled=options.autocast
-        ):
+        with torch.autocast(options.device, torch.bfloat16, options.autocast):
             return loss(labels, model(images))
 
     compute = torch.compile(forward) if options.compile else forward

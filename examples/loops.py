@@ -48,10 +48,10 @@ def parser(description):
         "(default: rmi)",
     )
     for name, default, text in (
-        ("images", 240, "train on N scenes"),
+        ("images", 400, "train on N scenes"),
         ("val-images", 40, "validate on N scenes"),
-        ("epochs", 6, "passes over the scenes"),
-        ("batch-size", 8, "scenes in a step"),
+        ("epochs", 12, "passes over the scenes"),
+        ("batch-size", 4, "scenes in a step"),
     ):
         add(
             f"--{name}",

@@ -16,6 +16,13 @@ MODES = {
 }[BACKEND]
 # A compiler that no mode stands for, because Keras does not use it.
 HAS_OWN_COMPILER = BACKEND == "torch"
+# What an example of a loop without `fit` can do besides what all can.
+LOOP_OPTIONS = {
+    "tensorflow": ("--jit-compile",),
+    "jax": (),
+    "torch": ("--autocast",),
+}[BACKEND]
+LOOP_SPLITS_BATCHES = BACKEND == "jax"
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
 

@@ -10,6 +10,9 @@ import source_rules as rules
 ROOT = Path(__file__).resolve().parents[1]
 # The rules spell out what they forbid, and so do the tests of the rules.
 NAME_BACKENDS = {
+    "examples/loop_jax.py",
+    "examples/loop_tensorflow.py",
+    "examples/loop_torch.py",
     "keras_rmi/_backend.py",
     "keras_rmi/_backend_modes.py",
     "keras_rmi/_backend_sparse.py",
