@@ -4,8 +4,7 @@ The network learns to find handwritten digits in cluttered scenes. Printed for
 each epoch: the loss, and the mean IoU on scenes that it has not seen, with
 void pixels left out. Nothing is written.
 
-A batch is split over all devices that JAX sees. To try it on a CPU, set
-XLA_FLAGS=--xla_force_host_platform_device_count=2.
+A batch is split over all devices that JAX sees.
 """
 
 import sys
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 import optax
 from jax import lax, nn
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scenes import CLASS_NAMES
 
 WIDTHS = (16, 32, 64, 128)
@@ -44,9 +43,8 @@ def network(parameters, images):
     def convolve(name, x, strides=(1, 1)):
         kernel, bias = parameters[name]
         axes = ("NHWC", "HWIO", "NHWC")
-        return bias + lax.conv_general_dilated(
-            x, kernel, strides, "SAME", dimension_numbers=axes
-        )
+        args = (x, kernel, strides, "SAME")
+        return bias + lax.conv_general_dilated(*args, dimension_numbers=axes)
 
     def resize(x, like, method):
         return jax.image.resize(x, (*like.shape[:3], x.shape[3]), method)
@@ -62,31 +60,28 @@ def network(parameters, images):
 
 
 def main(arguments=None):
-    options = loops.parser(__doc__).parse_args(arguments)
-    mesh = jax.make_mesh((jax.device_count(),), ("batch",))
+    parser = loops.parser(__doc__)
+    options = parser.parse_args(arguments)
+    mesh = jax.make_mesh(
+        (jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,)
+    )
     if options.batch_size % mesh.size:
-        sys.exit(f"--batch-size must be a multiple of {mesh.size} devices")
+        parser.error(f"--batch-size: a multiple of the {mesh.size} devices")
     print(f"{mesh.size} devices")
-    # Each has its share of a batch, and all have all parameters.
-    shared, copied = PartitionSpec("batch"), PartitionSpec()
+    # Each has its share of a batch and all parameters; XLA does the rest.
+    shares = NamedSharding(mesh, PartitionSpec("batch"))
+    copies = NamedSharding(mesh, PartitionSpec())
     loss = choices.make(options.loss)
     # The gradient of a log-determinant grows as the fit improves.
     clip = optax.clip_by_global_norm(1.0)
     optimizer = optax.chain(clip, optax.adam(options.learning_rate))
     weights = parameters(jax.random.key(options.seed), len(CLASS_NAMES))
-    state = weights, optimizer.init(weights)
-    state = jax.device_put(state, NamedSharding(mesh, copied))
-
-    # The loss of an image does not depend on the other devices.
-    def mean(labels, logits):
-        return lax.pmean(loss(labels, logits), "batch")
-
-    mean = jax.shard_map(mean, mesh=mesh, in_specs=shared, out_specs=copied)
+    state = jax.device_put((weights, optimizer.init(weights)), copies)
 
     def update(state, images, labels):
         weights, moments = state
         value, slopes = jax.value_and_grad(
-            lambda w: mean(labels, network(w, images))
+            lambda w: loss(labels, network(w, images))
         )(weights)
         change, moments = optimizer.update(slopes, moments)
         return (optax.apply_updates(weights, change), moments), value
@@ -96,8 +91,7 @@ def main(arguments=None):
 
     def step(images, labels):
         nonlocal state
-        batch = jax.device_put((images, labels), NamedSharding(mesh, shared))
-        state, value = update(state, *batch)
+        state, value = update(state, *jax.device_put((images, labels), shares))
         return value
 
     loops.run(options, step, lambda x: np.asarray(classes(state[0], x)))

@@ -48,9 +48,9 @@ def parser(description):
         "(default: rmi)",
     )
     for name, default, text in (
-        ("images", 400, "train on N scenes"),
+        ("images", 600, "train on N scenes"),
         ("val-images", 40, "validate on N scenes"),
-        ("epochs", 12, "passes over the scenes"),
+        ("epochs", 6, "passes over the scenes"),
         ("batch-size", 4, "scenes in a step"),
     ):
         add(
@@ -63,12 +63,18 @@ def parser(description):
     add(
         "--size",
         type=command.size,
-        default=(64, 64),
+        default=(96, 96),
         metavar="HxW",
-        help="size of the scenes, from 48x48 (default: 64x64)",
+        help="size of the scenes, from 48x48 (default: 96x96)",
     )
-    add("--learning-rate", type=command.rate, default=5e-3, metavar="X")
-    add("--seed", type=int, default=0, metavar="N")
+    add(
+        "--learning-rate",
+        type=command.rate,
+        default=3e-3,
+        metavar="X",
+        help="of Adam (default: 0.003)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="default: 0")
     return result
 
 
