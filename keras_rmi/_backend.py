@@ -1,4 +1,4 @@
-"""What a framework forces: with `_backend_sparse` all that names a backend.
+"""What a framework forces: with its namesakes all that names a backend.
 
 Everything here has one meaning on all backends; the branches differ only in
 how a framework is told to do it. Each states why `keras.ops` is not enough.
@@ -27,6 +27,8 @@ def _supported(backend):
 try:
     import keras
     from keras import ops
+
+    from keras_rmi._backend_modes import op_by_op, surroundings
 except (ModuleNotFoundError, ValueError) as error:
     # What Keras misses for another backend is not what helps.
     _supported(os.environ.get("KERAS_BACKEND") or "tensorflow")
@@ -109,6 +111,9 @@ def custom_gradient(function, inputs):
     raised = []
 
     def wrapped(x):
+        if not op_by_op():
+            value, gradient = function(x)
+            return value, functools.partial(_rule, gradient)
         if raised:
             raise raised[0]
         try:
@@ -117,12 +122,18 @@ def custom_gradient(function, inputs):
             raised.append(error)
             raise
 
-        def rule(*received, upstream=None):
-            return gradient(received[0] if upstream is None else upstream)
-
-        return value, rule
+        return value, functools.partial(_rule, gradient)
 
     return ops.custom_gradient(wrapped)(inputs)
+
+
+def _rule(gradient, *received, upstream=None):
+    upstream = received[0] if upstream is None else upstream
+    if _BACKEND != "torch":
+        return gradient(upstream)
+    # The scope of the function is no more.
+    with surroundings(upstream):
+        return gradient(upstream)
 
 
 def linear(function, transpose, x, arrays):
@@ -164,8 +175,7 @@ def matmul(a, b):
         with jax.default_matmul_precision("highest"):
             return ops.matmul(a, b)
     if _BACKEND == "torch":
-        with _full_precision():
-            return ops.matmul(a, b)
+        return _exact_matmul(a, b) if op_by_op() else _OPAQUE_MATMUL(a, b)
     if _BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -173,6 +183,31 @@ def matmul(a, b):
         if tf.config.list_physical_devices("GPU") and enabled():
             return split_matmul(a, b)
     return ops.matmul(a, b)
+
+
+def _exact_matmul(a, b):
+    with _full_precision():
+        return ops.matmul(a, b)
+
+
+def _opaque_matmul():
+    """`_exact_matmul` for the compiler, which traces no such setting.
+
+    https://docs.pytorch.org/docs/stable/library.html#torch.library.custom_op
+    """
+    import torch
+
+    def exact(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return _exact_matmul(a, b)
+
+    operation = torch.library.custom_op(
+        "keras_rmi::matmul", exact, mutates_args=()
+    )
+    operation.register_fake(torch.matmul)
+    return operation
+
+
+_OPAQUE_MATMUL = _opaque_matmul() if _BACKEND == "torch" else None
 
 
 @contextlib.contextmanager
@@ -255,7 +290,7 @@ def pool(read, maps, factors, sides, average, fill):
     several slices read, and on a CPU its own pooling copies the map first.
     """
     rows, columns = factors
-    if _BACKEND == "torch":
+    if op_by_op():
         maps, read = (read(*maps),), _same
     x = _reduce_windows(read, maps, 1, rows, sides, average, fill)
     sides = (columns // 2, columns // 2)
@@ -289,7 +324,7 @@ def _reduce_windows(read, maps, axis, factor, sides, average, fill):
         return functools.reduce(reduce, entries)
 
     windows = [at_border(0, begin)] if begin else []
-    if _BACKEND == "torch" and count:
+    if op_by_op() and count:
         x = part(begin, end).unflatten(axis, (count, factor))
         windows.append(
             ops.sum(x, axis + 1) if average else ops.max(x, axis + 1)
@@ -339,7 +374,7 @@ def repeat_rows(x, factor, skip, length):
     """
     n, height, width, channels = ops.shape(x)
     x = x[:, :, None]
-    if _BACKEND == "torch" and skip == 0 and length == height * factor:
+    if op_by_op() and skip == 0 and length == height * factor:
         return x
     x = ops.broadcast_to(x, (n, height, factor, width, channels))
     x = reshape(x, (n, height * factor, width, channels))
@@ -482,7 +517,7 @@ def row_blocks(num_rows, multiple, bytes_per_row, like):
     Only torch runs op by op and profits; XLA fuses the whole image, and
     blocks would only lengthen the program. An unknown size is one block.
     """
-    if _BACKEND != "torch" or num_rows is None:
+    if not op_by_op() or num_rows is None:
         return [(0, num_rows)]
     windows = _ROW_BYTES[_device(like)] // (bytes_per_row * multiple)
     step = max(1, windows) * multiple
@@ -501,7 +536,7 @@ def assemble(function, blocks, axis, size):
     they never exist a second time; `keras.ops` has no write in place
     (`ops.slice_update` copies: https://keras.io/api/ops/core/).
     """
-    if _BACKEND != "torch" or len(blocks) == 1:
+    if not op_by_op() or len(blocks) == 1:
         return concatenate([function(*block) for block in blocks], axis)
     return _assemble(lambda *block: (function(*block),), blocks, axis, size)[0]
 

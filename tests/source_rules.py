@@ -20,7 +20,7 @@ _LOWEST = ("_types", "_validation", "_backend")
 _LAYERS = {
     "_types": set(),
     "_validation": set(),
-    "_backend": set(),
+    "_backend": {"_backend"},
     "ops": {*_LOWEST, "ops"},
     "losses": {*_LOWEST, "ops", "losses"},
     "layers": {*_LOWEST, "ops", "layers"},

@@ -14,6 +14,15 @@ MODES = {
     "jax": ("eager", "compiled"),
     "torch": ("eager",),
 }[BACKEND]
+# A compiler that no mode stands for, because Keras does not use it.
+HAS_OWN_COMPILER = BACKEND == "torch"
+# What an example of a loop without `fit` can do besides what all can.
+LOOP_OPTIONS = {
+    "tensorflow": ("--jit-compile",),
+    "jax": (),
+    "torch": ("--autocast",),
+}[BACKEND]
+LOOP_SPLITS_BATCHES = BACKEND == "jax"
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
 # Devices of the CPU in the tests of many: processes, on torch.
@@ -160,6 +169,39 @@ def _differentiate_torch(function, x, mode, traced_shape, constants):
         value.sum().backward()
     gradient = keras.ops.zeros_like(x) if x.grad is None else x.grad
     return value, gradient
+
+
+def in_one_graph(function):
+    """`function` as the compiler of the user's own loop sees it, and a list.
+
+    Without code generation, which needs a C++ compiler; a graph break is an
+    error. The list gets an entry for each graph.
+    """
+    import torch
+
+    torch.compiler.reset()
+    lower = torch._dynamo.lookup_backend("aot_eager")
+    graphs = []
+
+    def compiler(graph, inputs):
+        graphs.append(graph)
+        return lower(graph, inputs)
+
+    return torch.compile(function, backend=compiler, fullgraph=True), graphs
+
+
+def in_half_precision():
+    """A context in which the framework multiplies in bfloat16."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def without_gradients():
+    """Contexts in which nothing is kept for a gradient."""
+    import torch
+
+    return torch.no_grad(), torch.inference_mode()
 
 
 def use_full_precision():

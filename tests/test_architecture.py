@@ -11,7 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # The rules spell out what they forbid, and so do the tests of the rules. Each
 # framework shares work out among devices in its own way.
 NAME_BACKENDS = {
+    "examples/loop_jax.py",
+    "examples/loop_tensorflow.py",
+    "examples/loop_torch.py",
     "keras_rmi/_backend.py",
+    "keras_rmi/_backend_modes.py",
     "keras_rmi/_backend_sparse.py",
     # Writes which backend ran into the result.
     "examples/runs.py",

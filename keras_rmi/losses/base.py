@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_modes
 from keras_rmi._validation import (
     check_class_weights,
     check_config,
@@ -42,7 +42,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     @_backend.as_written
     def __call__(self, y_true, y_pred, sample_weight=None):
-        with keras.name_scope(self.name):
+        with _backend_modes.scope(self.name, y_pred):
             y_pred = ops.convert_to_tensor(y_pred)
             image_weight, pixel_weight = read_sample_weight(
                 sample_weight, y_pred.shape[0] if y_pred.shape else None

@@ -126,9 +126,9 @@ def _spread(at_i, at_j, offset):
     """Adjoint of `_pair`: (N,H,W,C)."""
     rows, columns = offset
     left, right = max(columns, 0), max(-columns, 0)
-    return ops.pad(at_i, [(0, 0), (0, rows), (right, left), (0, 0)]) + ops.pad(
-        at_j, [(0, 0), (rows, 0), (left, right), (0, 0)]
-    )
+    at_i = _backend.pad(at_i, [(0, 0), (0, rows), (right, left), (0, 0)])
+    at_j = _backend.pad(at_j, [(0, 0), (rows, 0), (left, right), (0, 0)])
+    return at_i + at_j
 
 
 def _logarithms(z):

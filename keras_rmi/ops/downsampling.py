@@ -13,6 +13,7 @@ import math
 from keras import ops
 
 from keras_rmi import _backend
+from keras_rmi.ops.resizing import at_least_one, next_pixel
 
 
 def pooled_length(length, factor):
@@ -224,11 +225,11 @@ class InterpolationDownsampling:
     def _corners(self, length, factor):
         """Neighbouring samples and the fraction between them, exactly."""
         count = length // factor
-        steps = ops.maximum(count - 1, 1)
+        steps = at_least_one(count - 1)
         position = ops.arange(count, dtype="int32") * (length - 1)
         low = position // steps
         fraction = ops.cast(position % steps, "float32")
-        high = ops.minimum(low + 1, length - 1)
+        high = next_pixel(low, length)
         return low, high, fraction / ops.cast(steps, "float32")
 
     def spread(self, cotangent, pooled, size):

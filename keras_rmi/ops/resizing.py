@@ -18,7 +18,18 @@ def scaled_length(length, scale):
     """
     exact = fractions.Fraction(scale).limit_denominator(1000)
     count = length * exact.numerator // exact.denominator
+    return at_least_one(count)
+
+
+def at_least_one(count):
+    """The larger of 1 and a number or a tensor."""
     return max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
+
+
+def next_pixel(position, length):
+    """Positions + 1, but for the last of `length`, which has no next."""
+    # Not the minimum: Keras knows no symbolic size of torch there (3.15).
+    return position + ops.cast(position < length - 1, "int32")
 
 
 def bilinear_samples(x, size):
@@ -27,7 +38,7 @@ def bilinear_samples(x, size):
         length = ops.shape(x)[axis]
         position, steps = _positions(length, count)
         low = position // steps
-        high = ops.minimum(low + 1, length - 1)
+        high = next_pixel(low, length)
         fraction = ops.cast(position % steps, x.dtype) / ops.cast(
             steps, x.dtype
         )
@@ -47,5 +58,5 @@ def nearest_pixel(length, count):
 
 def _positions(length, count):
     """Numerators (count,) and denominator of the samples' positions."""
-    steps = ops.maximum(count - 1, 1)
+    steps = at_least_one(count - 1)
     return ops.arange(count, dtype="int32") * (length - 1), steps

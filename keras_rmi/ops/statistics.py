@@ -37,7 +37,7 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_modes
 from keras_rmi.ops.regions import (
     binomial_matrix,
     group_coordinates,
@@ -55,13 +55,32 @@ def region_statistics(labels, probabilities, radius, epsilon):
     `gradients(of_labels)`, which gives the derivatives with respect to the
     probabilities and, if wanted, the labels.
     """
+    options, memory = (list(radius), epsilon), {}
+    found = _evaluate((labels, probabilities), *options, memory=memory)
+
+    def gradients(of_labels=False):
+        return _differentiate(found, *options, of_labels, memory=memory)
+
+    return found[0], gradients
+
+
+def _shapes(planes, radius, epsilon):
+    """Of what `_evaluate` returns."""
+    n, height, width = planes[0].shape
+    size = 2 * radius[0] * radius[1]
+    return (n,), (n, 2, height, width), (n,), (n, size, size), (n, size, 1)
+
+
+@_backend_modes.operation(
+    "region_statistics", "Tensor[] arrays, int[] radius, float epsilon", _shapes
+)
+def _evaluate(planes, radius, epsilon, memory):
+    """The value, the pair of planes, t, the factor and the mean of Z."""
     dimension = radius[0] * radius[1]
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
-    step = _step(probabilities, radius)
-    members = _members(radius, step)
-    bands = _Bands(probabilities, radius, step)
-    memory = {}
+    step = _step(planes[0], radius)
+    bands = _Bands(planes[0], radius, step)
 
     def products(planes):
         pair, t = _residual(*planes, radius, epsilon)
@@ -72,16 +91,15 @@ def region_statistics(labels, probabilities, radius, epsilon):
         return pair, t, _backend.sum_bands(of_band, pair, *bands.layout)
 
     pair, t, of_groups = _backend.map_planes(
-        products, (labels, probabilities), bands.plane_bytes
+        products, planes, bands.plane_bytes
     )
     moments = 0.0
-    for member in members:
+    for member in _members(radius, step):
         half = _backend.matmul(member, of_groups)
         moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
     rest = bands.rest(pair)
     if rest is not None:
-        rest = _samples(rest, radius, 1, {})
-        moments += _backend.second_moments(rest)
+        moments += _backend.second_moments(_samples(rest, radius, 1, {}))
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
@@ -95,63 +113,77 @@ def region_statistics(labels, probabilities, radius, epsilon):
     diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
     offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
     value = ops.mean(ops.log(diagonal), axis=-1) - offset
-    nan = ops.convert_to_tensor(float("nan"), dtype="float32")
-    value = ops.where(finite[..., 0, 0], value, nan)
+    value = ops.where(finite[..., 0, 0], value, float("nan"))
+    return value, pair, t, factor, sums / count
 
-    def gradients(of_labels=False):
-        whitening = _backend.inverse_lower(factor)[..., dimension:, :]
-        whitening = ops.where(finite, whitening, nan)
-        # Cotangents of the vectors of P and E: (planes, d, 2d) each.
-        to_probabilities, to_residual = (
-            _backend.matmul(
-                ops.swapaxes(_backend.matmul(block, basis), -1, -2), whitening
-            )
-            / dimension
-            for block in (
-                whitening[..., :dimension],
-                whitening[..., dimension:],
-            )
+
+def _gradient_shapes(found, radius, epsilon, of_labels):
+    n, _, height, width = found[1].shape
+    return ((n, height, width),) * (1 + of_labels)
+
+
+@_backend_modes.operation(
+    "region_gradients",
+    "Tensor[] arrays, int[] radius, float epsilon, bool of_labels",
+    _gradient_shapes,
+)
+def _differentiate(found, radius, epsilon, of_labels, memory):
+    """Of the probabilities and, if wanted, the labels."""
+    value, pair, t, factor, mean = found
+    dimension = radius[0] * radius[1]
+    basis = ops.convert_to_tensor(binomial_matrix(radius))
+    step = _step(pair, radius)
+    members = _members(radius, step)
+    bands = _Bands(pair, radius, step)
+    whitening = _backend.inverse_lower(factor)[..., dimension:, :]
+    finite = ops.isfinite(value)[:, None, None]
+    whitening = ops.where(finite, whitening, float("nan"))
+    # Cotangents of the vectors of P and E: (planes, d, 2d) each.
+    to_probabilities, to_residual = (
+        _backend.matmul(
+            ops.swapaxes(_backend.matmul(block, basis), -1, -2), whitening
         )
-        matrices = [to_probabilities - t[..., None, None] * to_residual]
-        if of_labels:
-            matrices.append(to_residual)
-        # The mean is subtracted by the row of ones: (planes, d, 2d + 1).
-        matrices = [
-            ops.concatenate([m, -_backend.matmul(m, sums / count)], axis=-1)
-            for m in matrices
-        ]
-        to_groups = [_to_groups(m, members, radius) for m in matrices]
+        / dimension
+        for block in (whitening[..., :dimension], whitening[..., dimension:])
+    )
+    matrices = [to_probabilities - t[..., None, None] * to_residual]
+    if of_labels:
+        matrices.append(to_residual)
+    # The mean is subtracted by the row of ones: (planes, d, 2d + 1).
+    matrices = [
+        ops.concatenate([m, -_backend.matmul(m, mean)], axis=-1)
+        for m in matrices
+    ]
+    to_groups = [_to_groups(m, members, radius) for m in matrices]
 
-        def pull_back(arrays):
-            pair, *to_groups = arrays
+    def pull_back(arrays):
+        pair, *to_groups = arrays
 
-            def of_band(band):
-                z = _samples(band, radius, step, memory)
-                return tuple(
-                    _cotangent(m, z, band, radius, step, memory)
-                    for m in to_groups
-                )
-
-            found = _backend.overlap_bands(of_band, pair, *bands.layout)
-            return tuple(_as_high_as(pair, upper) for upper in found)
-
-        cotangents = _backend.map_planes(
-            pull_back, (pair, *to_groups), bands.plane_bytes
-        )
-        memory.clear()
-        if rest is None:
-            return cotangents
-        below = bands.rest(pair)
-        return tuple(
-            _backend.add_rows(
-                cotangent,
-                _cotangent(m, rest, below, radius, 1, {}),
-                bands.rows(pair),
+        def of_band(band):
+            z = _samples(band, radius, step, memory)
+            return tuple(
+                _cotangent(m, z, band, radius, step, memory) for m in to_groups
             )
-            for cotangent, m in zip(cotangents, matrices)
-        )
 
-    return value, gradients
+        found = _backend.overlap_bands(of_band, pair, *bands.layout)
+        return tuple(_as_high_as(pair, upper) for upper in found)
+
+    cotangents = _backend.map_planes(
+        pull_back, (pair, *to_groups), bands.plane_bytes
+    )
+    memory.clear()
+    below = bands.rest(pair)
+    if below is None:
+        return cotangents
+    z = _samples(below, radius, 1, {})
+    return tuple(
+        _backend.add_rows(
+            cotangent,
+            _cotangent(m, z, below, radius, 1, {}),
+            bands.rows(pair),
+        )
+        for cotangent, m in zip(cotangents, matrices)
+    )
 
 
 def _residual(labels, probabilities, radius, epsilon):

@@ -1,0 +1,100 @@
+"""How code of torch runs: by itself or compiled, and on which device.
+
+Like `_backend`, which uses it, a file that names backends.
+"""
+
+import contextlib
+
+import keras
+from keras import ops
+
+_BACKEND = keras.backend.backend()
+
+
+def op_by_op():
+    """Whether torch runs each operation as it comes, with no compiler."""
+    if _BACKEND != "torch":
+        return False
+    import torch
+
+    return not torch.compiler.is_compiling()
+
+
+def scope(name, like):
+    """Name of what is computed in it; on torch see `surroundings`.
+
+    There names mean nothing, and the compiler does not know
+    `keras.name_scope`.
+    """
+    if _BACKEND != "torch":
+        return keras.name_scope(name)
+    return surroundings(like)
+
+
+@contextlib.contextmanager
+def surroundings(like):
+    """On torch: the device of `like`, and float32 as it is written.
+
+    Keras moves tensors to its own device, the first GPU, when a user has
+    chosen another for the model. Autocast would multiply float32 matrices in
+    half precision, which `matmul` is to keep.
+    https://keras.io/api/utils/backend_utils/
+    https://docs.pytorch.org/docs/stable/amp.html
+    """
+    import torch
+
+    if not isinstance(like, torch.Tensor):
+        yield
+        return
+    with torch.autocast(like.device.type, enabled=False):
+        if like.device == ops.zeros(()).device:
+            yield
+        else:
+            with keras.device(str(like.device)):
+                yield
+
+
+def operation(name, parameters, shapes):
+    """Decorator for what the compiler of torch calls instead of tracing it.
+
+    For `function(arrays, *options, memory)`, a tuple of float32 arrays of
+    `shapes(arrays, *options)`, that works in blocks and in place: written out
+    by the compiler it would be a long program, and a slower one. `memory` is
+    a dict, there a new one; `parameters` are the others as torch writes them.
+    https://docs.pytorch.org/docs/stable/library.html#torch.library.custom_op
+    """
+
+    def decorate(function):
+        if _BACKEND != "torch":
+            return function
+        opaque = _opaque(function, name, parameters, shapes)
+
+        def call(arrays, *options, memory):
+            if op_by_op():
+                return function(arrays, *options, memory=memory)
+            return tuple(opaque(list(arrays), *options))
+
+        return call
+
+    return decorate
+
+
+def _opaque(function, name, parameters, shapes):
+    import torch
+
+    def run(arrays, *options):
+        with surroundings(arrays[0]):
+            found = function(tuple(arrays), *options, memory={})
+        return [array.contiguous() for array in found]
+
+    def promise(arrays, *options):
+        return [arrays[0].new_empty(s) for s in shapes(arrays, *options)]
+
+    opaque = torch.library.custom_op(
+        f"keras_rmi::{name}",
+        run,
+        mutates_args=(),
+        schema=f"({parameters}) -> Tensor[]",
+    )
+    opaque.register_fake(promise)
+    return opaque
