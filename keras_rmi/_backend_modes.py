@@ -54,6 +54,30 @@ def surroundings(like):
                 yield
 
 
+def by_images(function, x, *others):
+    """`function(x, *others)`, arrays with the images of `x` first.
+
+    JAX chooses how what is computed in it is shared out among devices, and
+    the results are shared out as `x` is. Under a mesh with explicit axes, the
+    default of `jax.make_mesh`, it would want to be told at every indexing,
+    and its own Cholesky decomposition raises (0.10).
+    https://docs.jax.dev/en/latest/notebooks/explicit-sharding.html
+    """
+    if _BACKEND != "jax":
+        return function(x, *others)
+    import jax
+
+    # Older versions have no such meshes, symbols of Keras no sharding.
+    if not hasattr(jax.sharding, "auto_axes") or not isinstance(x, jax.Array):
+        return function(x, *others)
+    sharding = jax.typeof(x).sharding
+    if not sharding.mesh.explicit_axes:
+        return function(x, *others)
+    images = jax.sharding.PartitionSpec(*sharding.spec[:1])
+    images = jax.sharding.NamedSharding(sharding.mesh, images)
+    return jax.sharding.auto_axes(function, out_sharding=images)(x, *others)
+
+
 def operation(name, parameters, shapes):
     """Decorator for what the compiler of torch calls instead of tracing it.
 

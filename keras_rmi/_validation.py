@@ -138,6 +138,26 @@ def check_config(cls, config):
     return dict(config)
 
 
+def static_shape(argument, x):
+    """The shape of a tensor as a tuple, with None for unknown sizes.
+
+    In a graph of TensorFlow the number of axes may be unknown too, as after
+    `numpy_function` in a data pipeline.
+    """
+    try:
+        return tuple(x.shape)
+    except ValueError:
+        raise ValueError(
+            message(
+                f"{argument}.shape",
+                "a known number of axes",
+                None,
+                fix="Call its `set_shape`, with None for sizes that vary, "
+                "where it is made.",
+            )
+        ) from None
+
+
 def compatible(shape, expected):
     """Whether two static shapes agree where both are known."""
     return len(shape) == len(expected) and all(

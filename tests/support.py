@@ -16,6 +16,13 @@ MODES = {
 }[BACKEND]
 # A compiler that no mode stands for, because Keras does not use it.
 HAS_OWN_COMPILER = BACKEND == "torch"
+# Keras before 3.12 walks through arguments by optree, whose code in C++ this
+# compiler cannot read.
+# https://github.com/keras-team/keras/blob/v3.12.0/keras/src/tree/tree_api.py
+COMPILER_READS_KERAS = tuple(map(int, keras.version().split(".")[:2])) >= (
+    3,
+    12,
+)
 # What an example of a loop without `fit` can do besides what all can.
 LOOP_OPTIONS = {
     "tensorflow": ("--jit-compile",),
@@ -23,6 +30,12 @@ LOOP_OPTIONS = {
     "torch": ("--autocast",),
 }[BACKEND]
 LOOP_SPLITS_BATCHES = BACKEND == "jax"
+# Whether the type of an array says how it is shared out among devices.
+HAS_SHARDED_TYPES = BACKEND == "jax"
+# Environment of a process with several devices on a CPU. XLA has a thread for
+# each core, where devices wait for each other; those of two cores ran out.
+# https://github.com/openxla/xla/blob/main/xla/pjrt/utils.cc
+ROOM = {"NPROC": "16"} if BACKEND == "jax" else {}
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
 # Devices of the CPU in the tests of many: processes, on torch.
@@ -142,6 +155,16 @@ def _tensorflow_gradient(function, mode, signature):
     )
 
 
+def trace_without_rank(function, dtype):
+    """Traces `function` of a tensor whose number of axes is not known."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(None, dtype)]
+    tf.function(
+        function, input_signature=signature, autograph=False
+    ).get_concrete_function()
+
+
 def _differentiate_jax(function, x, mode, traced_shape, constants):
     import jax
 
@@ -188,6 +211,23 @@ def in_one_graph(function):
         return lower(graph, inputs)
 
     return torch.compile(function, backend=compiler, fullgraph=True), graphs
+
+
+@contextlib.contextmanager
+def explicit_mesh(entered):
+    """A mesh as the framework makes it, and what shares out a batch over it.
+
+    Users enter the mesh, or only share out arrays.
+    """
+    import jax
+
+    mesh = jax.make_mesh((jax.device_count(),), ("batch",))
+    shares = jax.sharding.NamedSharding(
+        mesh, jax.sharding.PartitionSpec("batch")
+    )
+    context = jax.set_mesh(mesh) if entered else contextlib.nullcontext()
+    with context:
+        yield lambda x: jax.device_put(x, shares)
 
 
 def in_half_precision():

@@ -18,6 +18,7 @@ from support import (
     assert_finite,
     assert_value,
     to_numpy,
+    trace_without_rank,
     value_and_gradient,
 )
 
@@ -165,6 +166,24 @@ def test_sizes_may_be_unknown_in_a_graph(case, unknown):
     gradient, rest = map(to_numpy, apart(gradient))
     assert_same((value, gradient), measure(case))
     assert not rest.any()
+
+
+@pytest.mark.skipif(
+    "graph" not in MODES, reason=f"{BACKEND} knows every size before it runs"
+)
+@every_form
+def test_an_unknown_number_of_axes_is_refused_with_the_cure(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    for argument, dtype, call in (
+        ("y_true", "int32", lambda x: loss(x, y_pred)),
+        ("y_pred", "float32", lambda x: loss(y_true, x)),
+        ("sample_weight", "float32", lambda x: loss(y_true, y_pred, x)),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"`{argument}.shape`: .* `set_shape`"
+        ):
+            trace_without_rank(call, dtype)
 
 
 @every_form

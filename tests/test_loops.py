@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import BACKEND, LOOP_OPTIONS, LOOP_SPLITS_BATCHES, RESUMED
+from support import BACKEND, LOOP_OPTIONS, LOOP_SPLITS_BATCHES, RESUMED, ROOM
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPT = f"loop_{BACKEND}.py"
@@ -58,7 +58,7 @@ def test_the_options_of_a_framework_train_too():
 def test_two_devices_give_the_losses_of_one():
     options = (*SMALL, "--epochs", "2", "--loss", "rmi+lovasz")
     flags = "--xla_force_host_platform_device_count=2"
-    two = run(*options, XLA_FLAGS=flags)
+    two = run(*options, XLA_FLAGS=flags, **ROOM)
     assert "2 devices" in two.stdout
     for a, b in zip(epochs(two), epochs(run(*options)), strict=True):
         assert a[0] == pytest.approx(b[0], rel=RESUMED)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rmi import _backend_modes
 from keras_rmi._types import Compat, Deviations, Normalization
 from keras_rmi._validation import check_flag, compatible, message
 from keras_rmi.ops.crf_options import (
@@ -185,7 +186,9 @@ class DenseCRF(keras.layers.Layer):
         if compats is None:
             compats = self._compats.values()
         compats = [ops.convert_to_tensor(c, "float32") for c in compats]
-        refined = self._mean_field(probabilities, image, compats)
+        refined = _backend_modes.by_images(
+            self._mean_field, probabilities, image, compats
+        )
         return ops.cast(refined, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -47,9 +47,14 @@ class SegmentationLoss(keras.losses.Loss):
             image_weight, pixel_weight = read_sample_weight(
                 sample_weight, y_pred.shape[0] if y_pred.shape else None
             )
-            values = self.call(y_true, y_pred, sample_weight=pixel_weight)
-            values = values * certainty(y_pred)
+            values = _backend_modes.by_images(
+                self._values, y_pred, y_true, pixel_weight
+            )
             return self._reduce(values, values, sample_weight=image_weight)
+
+    def _values(self, y_pred, y_true, pixel_weight):
+        values = self.call(y_true, y_pred, sample_weight=pixel_weight)
+        return values * certainty(y_pred)
 
     def __repr__(self):
         """The call that makes it, options at their defaults left out."""

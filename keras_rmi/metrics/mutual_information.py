@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rmi import _backend_modes
 from keras_rmi._types import (
     Activation,
     Axis,
@@ -169,20 +170,25 @@ class RegionMutualInformation(keras.metrics.Metric):
         image_weight, pixel_weight = read_sample_weight(
             sample_weight, y_pred.shape[0] if y_pred.shape else None
         )
-        labels, probabilities = self._maps(y_true, y_pred, pixel_weight)
-        bound = region_mutual_information(
-            labels, probabilities, self._region, float(self.epsilon)
+        bound, weight = _backend_modes.by_images(
+            self._bounds, y_pred, y_true, pixel_weight
         )
-        bound = bound * certainty(y_pred)[:, None]
-        # One axis at a time: Keras 3.10 takes no more on every backend.
-        occurs = ops.any(ops.any(labels != 0, axis=2), axis=1)
-        weight = ops.cast(occurs, "float32")
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         # What is not counted may be NaN.
         share = ops.where(weight == 0, 0.0, weight * bound)
         self.total.assign_add(ops.sum(share, axis=0))
         self.weight.assign_add(ops.sum(weight, axis=0))
+
+    def _bounds(self, y_pred, y_true, pixel_weight):
+        """Bound of each image and class, and 1 where it occurs, (N,C)."""
+        labels, probabilities = self._maps(y_true, y_pred, pixel_weight)
+        bound = region_mutual_information(
+            labels, probabilities, self._region, float(self.epsilon)
+        )
+        # One axis at a time: Keras 3.10 takes no more on every backend.
+        occurs = ops.any(ops.any(labels != 0, axis=2), axis=1)
+        return bound * certainty(y_pred)[:, None], ops.cast(occurs, "float32")
 
     def _maps(self, y_true, y_pred, pixel_weight):
         """Down-sampled labels and probabilities, (N,h,w,C)."""

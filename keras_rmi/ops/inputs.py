@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_rmi import _backend
-from keras_rmi._validation import check_integer, message
+from keras_rmi._validation import check_integer, message, static_shape
 
 
 def read_axis(axis):
@@ -22,7 +22,7 @@ def read_axis(axis):
 def read_map(argument, x, axis=-1):
     """A floating map as a channels-last tensor and its static shape."""
     x = ops.convert_to_tensor(x)
-    shape = tuple(x.shape)
+    shape = static_shape(argument, x)
     if len(shape) != 4:
         expected = "(N, H, W, C)" if axis == -1 else "(N, C, H, W)"
         raise ValueError(

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_rmi import _backend
-from keras_rmi._validation import compatible, message
+from keras_rmi._validation import compatible, message, static_shape
 
 # Cast before comparison: some cannot hold C, and `bool` has no order.
 _SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
@@ -276,7 +276,7 @@ def _valid_rows(labels, ignored):
 def _standardise(y_true, shape, axis):
     """("dense", (N,H,W,C)) or ("sparse", (N,H,W)), from what came."""
     y_true = ops.convert_to_tensor(y_true)
-    received = tuple(y_true.shape)
+    received = static_shape("y_true", y_true)
     batch, height, width, num_classes = shape
     if num_classes > 1:
         dense = shape if axis == -1 else (batch, num_classes, height, width)

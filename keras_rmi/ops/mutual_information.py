@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_modes
 from keras_rmi._types import IntOrPair
 from keras_rmi._validation import (
     check_number,
@@ -106,7 +106,8 @@ def region_mutual_information(
 
         return ops.reshape(value, (n, channels)), gradient
 
-    stacked = ops.stack(
-        [ops.cast(labels, "float32"), ops.cast(probabilities, "float32")]
-    )
-    return _backend.custom_gradient(bound, stacked)
+    def of_both(*maps):
+        stacked = ops.stack([ops.cast(x, "float32") for x in maps])
+        return _backend.custom_gradient(bound, stacked)
+
+    return _backend_modes.by_images(of_both, labels, probabilities)

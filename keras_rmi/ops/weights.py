@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_rmi._validation import compatible, message
+from keras_rmi._validation import compatible, message, static_shape
 
 
 def read_sample_weight(sample_weight, batch_size):
@@ -24,18 +24,19 @@ def read_sample_weight(sample_weight, batch_size):
     weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
     weight = ops.stop_gradient(weight)
     weight = ops.where(weight < 0, float("nan"), weight)
-    rank = len(weight.shape)
+    shape = static_shape("sample_weight", weight)
+    rank = len(shape)
     if rank in (3, 4):
         return None, weight
-    if rank == 0 or (rank == 1 and compatible(weight.shape, (batch_size,))):
+    if rank == 0 or (rank == 1 and compatible(shape, (batch_size,))):
         return weight, None
-    if rank == 2 and compatible(weight.shape, (batch_size, 1)):
+    if rank == 2 and compatible(shape, (batch_size, 1)):
         return ops.squeeze(weight, axis=-1), None
     raise ValueError(
         message(
             "sample_weight.shape",
             f"one weight per image, {(batch_size,)} or {(batch_size, 1)}, or "
             "one per pixel, (N, H, W) or (N, H, W, 1)",
-            tuple(weight.shape),
+            shape,
         )
     )

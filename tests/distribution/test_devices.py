@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distribution.problem import CASES, NAIVE
-from support import BACKEND, DEVICES, MANY
+from support import BACKEND, DEVICES, MANY, ROOM
 
 SCRIPT = Path(__file__).with_name(f"on_{BACKEND}.py")
 ROOT = SCRIPT.parents[2]
@@ -21,7 +21,7 @@ PATIENCE = 240
 
 def run(folder):
     """Runs the script with one device and with many, at the same time."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **ROOM}
     processes = []
     for count in (1, MANY):
         command = [sys.executable, SCRIPT, folder / f"{count}.npz", str(count)]

@@ -11,6 +11,7 @@ import keras_rmi
 from cases import MAIN_CASES
 from support import (
     BACKEND,
+    COMPILER_READS_KERAS,
     HAS_OWN_COMPILER,
     SAME,
     assert_value,
@@ -26,6 +27,10 @@ pytestmark = pytest.mark.skipif(
     reason=f"{BACKEND} compiles in the modes of the contract and places "
     "what it computes itself",
 )
+compiles = pytest.mark.skipif(
+    not COMPILER_READS_KERAS,
+    reason="its compiler cannot read Keras before 3.12",
+)
 main_cases = pytest.mark.parametrize("case", MAIN_CASES, ids=str)
 
 
@@ -34,6 +39,7 @@ def assert_same(actual, expected):
     np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
 
 
+@compiles
 @main_cases
 def test_a_loss_is_one_graph_for_a_size_and_one_where_sizes_are_symbols(case):
     # The mean of Keras takes the number of images as fixed.
@@ -49,6 +55,7 @@ def test_a_loss_is_one_graph_for_a_size_and_one_where_sizes_are_symbols(case):
         assert len(graphs) == count
 
 
+@compiles
 def test_an_operation_of_the_package_is_one_graph():
     maps = np.random.default_rng(0).random((2, 1, 8, 8, 2)).astype("float32")
     bound = keras_rmi.ops.region_mutual_information
