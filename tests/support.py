@@ -16,13 +16,10 @@ MODES = {
 }[BACKEND]
 # A compiler that no mode stands for, because Keras does not use it.
 HAS_OWN_COMPILER = BACKEND == "torch"
-# Keras before 3.12 walks through arguments by optree, whose code in C++ this
-# compiler cannot read.
-# https://github.com/keras-team/keras/blob/v3.12.0/keras/src/tree/tree_api.py
-COMPILER_READS_KERAS = tuple(map(int, keras.version().split(".")[:2])) >= (
-    3,
-    12,
-)
+# How Keras before 3.15 walks through arguments is what this compiler cannot
+# read. https://github.com/keras-team/keras/blob/v3.14.1/keras/src/tree/torchtree_impl.py
+_keras_version = tuple(map(int, keras.version().split(".")[:2]))
+COMPILER_READS_KERAS = _keras_version >= (3, 15)
 # What an example of a loop without `fit` can do besides what all can.
 LOOP_OPTIONS = {
     "tensorflow": ("--jit-compile",),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 compiles = pytest.mark.skipif(
     not COMPILER_READS_KERAS,
-    reason="its compiler cannot read Keras before 3.12",
+    reason="its compiler cannot read Keras before 3.15",
 )
 main_cases = pytest.mark.parametrize("case", MAIN_CASES, ids=str)
 
