@@ -81,6 +81,7 @@ def _cascade(x, size, axis, stride=1):
     yield from last
 
 
+@functools.cache
 def binomial_matrix(radius):
     """T with coordinates = T region_vector, (R*R, R*R) NumPy.
 
@@ -108,6 +109,7 @@ def _polynomial(factors):
     )
 
 
+@functools.cache
 def member_matrices(radius, step):
     """A_i with coordinates of region i of a group = A_i those of the group.
 

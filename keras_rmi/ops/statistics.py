@@ -76,7 +76,8 @@ def _shapes(planes, radius, epsilon):
 )
 def _evaluate(planes, radius, epsilon, memory):
     """The value, the pair of planes, t, the factor and the mean of Z."""
-    dimension = radius[0] * radius[1]
+    radius = tuple(radius)  # a list where it comes through a compiler
+    dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
     step = _step(planes[0], radius)
@@ -97,9 +98,9 @@ def _evaluate(planes, radius, epsilon, memory):
     for member in _members(radius, step):
         half = _backend.matmul(member, of_groups)
         moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
-    rest = bands.rest(pair)
+    rest = _rest(pair, bands, radius, memory)
     if rest is not None:
-        moments += _backend.second_moments(_samples(rest, radius, 1, {}))
+        moments += _backend.second_moments(rest)
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
@@ -130,7 +131,8 @@ def _gradient_shapes(found, radius, epsilon, of_labels):
 def _differentiate(found, radius, epsilon, of_labels, memory):
     """Of the probabilities and, if wanted, the labels."""
     value, pair, t, factor, mean = found
-    dimension = radius[0] * radius[1]
+    radius = tuple(radius)
+    dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     step = _step(pair, radius)
     members = _members(radius, step)
@@ -171,15 +173,14 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     cotangents = _backend.map_planes(
         pull_back, (pair, *to_groups), bands.plane_bytes
     )
+    rest = _rest(pair, bands, radius, memory)
     memory.clear()
-    below = bands.rest(pair)
-    if below is None:
+    if rest is None:
         return cotangents
-    z = _samples(below, radius, 1, {})
     return tuple(
         _backend.add_rows(
             cotangent,
-            _cotangent(m, z, below, radius, 1, {}),
+            _cotangent(m, rest, bands.rest(pair), radius, 1, {}),
             bands.rows(pair),
         )
         for cotangent, m in zip(cotangents, matrices)
@@ -281,6 +282,16 @@ def _samples(pair, radius, step, memory):
     return _backend.samples(
         group_coordinates(pair, radius, step), count, memory
     )
+
+
+def _rest(pair, bands, radius, memory):
+    """Coordinates of the regions in no band, or None; kept for the gradient."""
+    rows = bands.rest(pair)
+    if rows is None:
+        return None
+    if "rest" not in memory:
+        memory["rest"] = _samples(rows, radius, 1, {})
+    return memory["rest"]
 
 
 def _cotangent(matrix, z, pair, radius, step, memory):
