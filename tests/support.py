@@ -191,6 +191,32 @@ def _differentiate_torch(function, x, mode, traced_shape, constants):
     return value, gradient
 
 
+def as_users_wrap_it(function):
+    """`function(x, *constants)`, computed once more for its gradient.
+
+    Where there is a compiler it has seen all of it before a gradient is asked
+    for, and what is in a loop there.
+    """
+    if BACKEND == "torch":
+        from torch.utils.checkpoint import checkpoint
+
+        return functools.partial(checkpoint, function, use_reentrant=False)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(tf.recompute_grad(function), autograph=False)
+    import jax
+
+    def loop(*arrays):
+        def step(carry, arrays):
+            return carry, jax.checkpoint(function)(*arrays)
+
+        once = jax.tree.map(lambda x: x[None], arrays)
+        return jax.lax.scan(step, None, once)[1][0]
+
+    return jax.jit(loop)
+
+
 def in_one_graph(function):
     """`function` as the compiler of the user's own loop sees it, and a list.
 

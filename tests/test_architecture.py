@@ -15,6 +15,7 @@ NAME_BACKENDS = {
     "examples/loop_tensorflow.py",
     "examples/loop_torch.py",
     "keras_rmi/_backend.py",
+    "keras_rmi/_backend_gradients.py",
     "keras_rmi/_backend_modes.py",
     "keras_rmi/_backend_sparse.py",
     # Writes which backend ran into the result.

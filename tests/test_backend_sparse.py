@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_rmi import _backend, _backend_sparse
+from keras_rmi import _backend_gradients, _backend_sparse
 from support import MODES, SAME, to_numpy, value_and_gradient
 
 both_forms = pytest.mark.parametrize("native", [True, False])
@@ -71,8 +71,8 @@ def test_a_linear_function_has_the_gradient_that_is_given(mode):
 
     def halves(_, x):
         """Inside of a branch and a loop, as the mean-field iterations."""
-        y = _backend.linear(made.splat, made.slice, x, made.arrays)
-        z = _backend.linear(made.slice, made.splat, y, made.arrays)
+        y = _backend_gradients.linear(made.splat, made.slice, x, made.arrays)
+        z = _backend_gradients.linear(made.slice, made.splat, y, made.arrays)
         return 0.25 * z
 
     def function(x):
@@ -82,7 +82,7 @@ def test_a_linear_function_has_the_gradient_that_is_given(mode):
             lambda repeat, capacity, x: capacity * repeat(2, halves, x),
             (x,),
         )
-        x = _backend.linear(made.splat, made.slice, x, made.arrays)
+        x = _backend_gradients.linear(made.splat, made.slice, x, made.arrays)
         return ops.multiply(x, weights)
 
     value, gradient = value_and_gradient(function, x, mode)

@@ -16,7 +16,7 @@ from both ends: four offsets, each with D_ji and D_ij, are all ordered pairs.
 import keras
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_gradients
 
 # A logit of probability 0; infinity has no difference to itself.
 _LARGE = 1e30
@@ -30,7 +30,11 @@ def affinity_terms(z, on, valid, sizes, margin):
     classes is the mean over all pairs of a kind, at the distance of each of
     the S `sizes`; over no pairs it is 0. Only `z` has a gradient.
     """
-    return _backend.custom_gradient(_Affinity(on, valid, sizes, margin), z)
+
+    def compute(z, on, valid):
+        return _Affinity(on, valid, sizes, margin)(z)
+
+    return _backend_gradients.custom_gradient(compute, z, (on, valid))
 
 
 class _Affinity:

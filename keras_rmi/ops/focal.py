@@ -7,9 +7,12 @@ where a pixel is certainly right.
 
 from keras import ops
 
+from keras_rmi._backend_gradients import holds_arrays
+
 _TINY = 1e-30
 
 
+@holds_arrays("class_weights")
 class SigmoidFocal:
     """loss = sum_c w_c a_c m_c^gamma h_c.
 
@@ -50,6 +53,7 @@ class SigmoidFocal:
         return x if self.class_weights is None else x * self.class_weights
 
 
+@holds_arrays("class_weights")
 class SoftmaxFocal:
     """loss = -alpha sum_c w_c y_c (1 - p_c)^gamma ln p_c; alpha may be 1."""
 

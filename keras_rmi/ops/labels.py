@@ -9,12 +9,14 @@ import keras
 from keras import ops
 
 from keras_rmi import _backend
+from keras_rmi._backend_gradients import holds_arrays
 from keras_rmi._validation import compatible, message, static_shape
 
 # Cast before comparison: some cannot hold C, and `bool` has no order.
 _SMALL_DTYPES = ("bool", "int8", "uint8", "int16", "uint16")
 
 
+@holds_arrays("ids", "_weight", "_valid")
 class SparseLabels:
     """Class ids (N,H,W), int32, -1 where void; `weight` (N,H,W) or None."""
 
@@ -93,6 +95,7 @@ class SparseLabels:
         )
 
 
+@holds_arrays("labels", "valid", "weight")
 class DenseLabels:
     """A label map (N,H,W,C), float32, zero where void."""
 
@@ -148,6 +151,7 @@ class DenseLabels:
         )
 
 
+@holds_arrays("labels")
 class SmoothedLabels:
     """`share * y + rest` of the labels y, which stay in their form."""
 

@@ -11,7 +11,7 @@ N images with P pixels each are one list of N P points. Vertices lie in N (d +
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend, _backend_sparse
+from keras_rmi import _backend_gradients, _backend_sparse
 from keras_rmi.ops.permutohedral import NO_VERTEX
 
 
@@ -58,7 +58,9 @@ class LatticeFilter:
     def __call__(self, x):
         """The filtered x, (N*P,C)."""
         arrays = self._interpolation.arrays, self._neighbours
-        return _backend.linear(self._filter, self._transpose, x, arrays)
+        return _backend_gradients.linear(
+            self._filter, self._transpose, x, arrays
+        )
 
     def _transpose(self, x, arrays):
         return self._filter(x, arrays, transpose=True)

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_rmi import _backend, _backend_modes
+from keras_rmi import _backend_gradients, _backend_modes
 from keras_rmi._types import IntOrPair
 from keras_rmi._validation import (
     check_number,
@@ -108,6 +108,6 @@ def region_mutual_information(
 
     def of_both(*maps):
         stacked = ops.stack([ops.cast(x, "float32") for x in maps])
-        return _backend.custom_gradient(bound, stacked)
+        return _backend_gradients.custom_gradient(bound, stacked)
 
     return _backend_modes.by_images(of_both, labels, probabilities)

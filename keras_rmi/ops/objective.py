@@ -23,7 +23,7 @@ activation once, and write it to memory: slower than computing it again.
 
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_gradients
 from keras_rmi.ops.downsampling import (
     InterpolationDownsampling,
     WindowDownsampling,
@@ -39,8 +39,14 @@ def pixel_and_region_loss(
     `region` is a `RegionTerm` or None; a `pixel_share` of 0 is not computed.
     Only `x` has a gradient: labels and weights are constants.
     """
-    compute = _Objective(labels, reading, pixel_share, region, class_weights)
-    return _backend.custom_gradient(compute, x)
+
+    def compute(x, labels, reading, class_weights):
+        return _Objective(labels, reading, pixel_share, region, class_weights)(
+            x
+        )
+
+    arrays = (labels, reading, class_weights)
+    return _backend_gradients.custom_gradient(compute, x, arrays)
 
 
 class RegionTerm:

@@ -16,9 +16,11 @@ differentiation would keep several maps of the size of the logits.
 import keras
 from keras import ops
 
+from keras_rmi._backend_gradients import holds_arrays
 from keras_rmi._validation import message
 
 
+@holds_arrays("class_weights")
 class SigmoidLogits:
     """loss = sum_c w_c (softplus(x_c) - y_c x_c), p = sigmoid(x)."""
 
@@ -59,6 +61,7 @@ class SigmoidLogits:
         return labels.subtract_from(slope, scale, self.class_weights)
 
 
+@holds_arrays("class_weights")
 class SoftmaxLogits:
     """loss = sum_c w_c y_c (log sum_k exp(x_k) - x_c), p = softmax(x)."""
 
@@ -87,6 +90,7 @@ class SoftmaxLogits:
         return _add(pixel, region)
 
 
+@holds_arrays("class_weights")
 class SigmoidProbabilities:
     """loss = -sum_c w_c (y_c ln q_c + (1 - y_c) ln(1 - q_c)), q = clip(x)."""
 
@@ -116,6 +120,7 @@ class SigmoidProbabilities:
         return _add(pixel, cotangent)
 
 
+@holds_arrays("class_weights")
 class SoftmaxProbabilities:
     """loss = -sum_c w_c y_c ln clip(x_c / sum_k x_k), as Keras has it."""
 
