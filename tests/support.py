@@ -217,6 +217,29 @@ def as_users_wrap_it(function):
     return jax.jit(loop)
 
 
+@contextlib.contextmanager
+def search_for_nan():
+    """With what users of the framework look for the first NaN or infinity."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.debugging.enable_check_numerics()
+        try:
+            yield
+        finally:
+            tf.debugging.disable_check_numerics()
+    elif BACKEND == "jax":
+        import jax
+
+        with jax.debug_nans(True):
+            yield
+    else:
+        import torch
+
+        with torch.autograd.set_detect_anomaly(True):
+            yield
+
+
 def in_one_graph(function):
     """`function` as the compiler of the user's own loop sees it, and a list.
 

@@ -18,6 +18,7 @@ from support import (
     as_users_wrap_it,
     assert_finite,
     assert_value,
+    search_for_nan,
     to_numpy,
     trace_without_rank,
     value_and_gradient,
@@ -311,6 +312,16 @@ def test_labels_and_weights_may_depend_on_the_predictions(case):
         value_and_gradient(lambda x: loss(labels(x), x, weights(x)), y_pred),
         value_and_gradient(lambda x: loss(y_true, x, fixed), y_pred),
     )
+
+
+@main_cases
+def test_a_search_for_nan_finds_none_of_ours(case):
+    y_true, y_pred = case.inputs()
+    loss = case.build()
+    mode = "graph" if "graph" in MODES else DEFAULT_MODE
+    with search_for_nan():
+        found = value_and_gradient(lambda x: loss(y_true, x), y_pred, mode)
+    assert_same(found, measure(case))
 
 
 @main_cases

@@ -24,7 +24,7 @@ from keras_rmi._validation import (
     check_pair,
     message,
 )
-from keras_rmi.ops.inputs import certainty, read_axis, read_map
+from keras_rmi.ops.inputs import certainty, one_or_nan, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
@@ -228,7 +228,7 @@ class RegionMutualInformation(keras.metrics.Metric):
 
     def result_per_class(self):
         means, occurred = self._means()
-        return ops.where(occurred, means, float("nan"))
+        return means * one_or_nan(occurred)
 
     def _means(self):
         """Mean bound of each class (C,), and whether it has occurred."""

@@ -63,4 +63,13 @@ def certainty(x):
         for start, stop in blocks
     )
     total = ops.sum(total, axis=tuple(range(1, len(total.shape))))
-    return ops.where(ops.isfinite(total), 1.0, float("nan"))
+    return one_or_nan(ops.isfinite(total))
+
+
+def one_or_nan(good):
+    """1 where `good` is true and NaN elsewhere.
+
+    Made as it is needed: tools that look for the first NaN or infinity of a
+    graph would find a constant.
+    """
+    return ops.sqrt(ops.where(good, 1.0, -1.0))

@@ -38,6 +38,7 @@ import numpy as np
 from keras import ops
 
 from keras_rmi import _backend, _backend_modes
+from keras_rmi.ops.inputs import one_or_nan
 from keras_rmi.ops.regions import (
     binomial_matrix,
     group_coordinates,
@@ -114,7 +115,7 @@ def _evaluate(planes, radius, epsilon, memory):
     diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
     offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
     value = ops.mean(ops.log(diagonal), axis=-1) - offset
-    value = ops.where(finite[..., 0, 0], value, float("nan"))
+    value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, factor, sums / count
 
 
@@ -138,8 +139,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     members = _members(radius, step)
     bands = _Bands(pair, radius, step)
     whitening = _backend.inverse_lower(factor)[..., dimension:, :]
-    finite = ops.isfinite(value)[:, None, None]
-    whitening = ops.where(finite, whitening, float("nan"))
+    whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d) each.
     to_probabilities, to_residual = (
         _backend.matmul(

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_rmi._validation import compatible, message, static_shape
+from keras_rmi.ops.inputs import one_or_nan
 
 
 def read_sample_weight(sample_weight, batch_size):
@@ -23,7 +24,7 @@ def read_sample_weight(sample_weight, batch_size):
             raise ValueError(message("sample_weight", "weights >= 0", smallest))
     weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
     weight = ops.stop_gradient(weight)
-    weight = ops.where(weight < 0, float("nan"), weight)
+    weight = weight * one_or_nan(weight >= 0)
     shape = static_shape("sample_weight", weight)
     rank = len(shape)
     if rank in (3, 4):
