@@ -1,4 +1,4 @@
-"""How code of torch runs: by itself or compiled, and on which device.
+"""How code runs: op by op or compiled, on which device, or on several.
 
 Like `_backend`, which uses it, a file that names backends.
 """
