@@ -2,7 +2,8 @@
 
 Four panels: mIoU against the down-sampling factor, the side of the region
 and the weight of RMI, with the standard deviation over the seeds, and CE and
-BCE as lines to compare with; and mIoU on training crops during training.
+BCE as lines to compare with; and mIoU on training crops during training. A
+point of one seed is hollow.
 """
 
 import argparse
@@ -77,6 +78,18 @@ def _draw_option(axis, found, names, default):
             marker="o",
             capsize=3,
             label="RMI",
+        )
+        axis.set_xticks([x for x, _ in points], [f"{x:g}" for x, _ in points])
+    single = [(x, scores[0]) for x, scores in points if len(scores) == 1]
+    if single:
+        axis.plot(
+            *zip(*single),
+            color=COLOR,
+            marker="o",
+            markerfacecolor="white",
+            linestyle="",
+            zorder=3,
+            label="RMI, one seed",
         )
     for name, color in LEVELS.items():
         if name in found:
