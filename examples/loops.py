@@ -41,7 +41,7 @@ def parser(description):
     add = result.add_argument
     add(
         "--loss",
-        type=_loss,
+        type=command.loss_name,
         default="rmi",
         metavar="LOSS",
         help="one of the losses below, or a sum such as rmi+0.5*dice "
@@ -76,14 +76,6 @@ def parser(description):
     )
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     return result
-
-
-def _loss(name):
-    try:
-        choices.split(name)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return name
 
 
 def data(options):

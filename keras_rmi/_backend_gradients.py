@@ -48,18 +48,19 @@ def _with_rule(function, x):
     """
     raised = []
 
-    def wrapped(x):
-        if not op_by_op():
-            value, gradient = function(x)
-            return value, functools.partial(_rule, gradient)
+    def or_raise_again(x):
         if raised:
             raise raised[0]
         try:
-            value, gradient = function(x)
+            return function(x)
         except BaseException as error:
             raised.append(error)
             raise
 
+    call = or_raise_again if op_by_op() else function
+
+    def wrapped(x):
+        value, gradient = call(x)
         return value, functools.partial(_rule, gradient)
 
     return ops.custom_gradient(wrapped)(x)

@@ -357,6 +357,12 @@ def assert_finite(*arrays):
         assert np.all(np.isfinite(array)), "NaN or infinity"
 
 
+def assert_same(actual, expected):
+    """Values and gradients that differ by rounding only."""
+    assert_value(actual[0], expected[0], SAME)
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
+
+
 def assert_value(actual, expected, tolerance=VALUE):
     assert np.shape(actual) == np.shape(expected)
     error = relative_error(actual, expected)

@@ -17,6 +17,7 @@ from support import (
     SAME,
     as_users_wrap_it,
     assert_finite,
+    assert_same,
     assert_value,
     search_for_nan,
     to_numpy,
@@ -56,12 +57,6 @@ def measure(case, mode=DEFAULT_MODE):
 def evaluate(function, x):
     """The value alone, which compiles faster."""
     return value_and_gradient(lambda x: function(ops.stop_gradient(x)), x)[0]
-
-
-def assert_same(actual, expected):
-    """Values and gradients that differ by rounding only."""
-    assert_value(actual[0], expected[0], SAME)
-    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("case", "mode"), RUNS)

@@ -20,6 +20,7 @@ from support import (
     SAME,
     assert_finite,
     assert_gradient,
+    assert_same,
     assert_value,
     value_and_gradient,
 )
@@ -196,11 +197,6 @@ def variants():
     parts = evaluate(y_true, y_pred, sample_weight=weights, sizes=(1, 2))
     parts = zip(*(np.split(part, len(inputs)) for part in parts))
     return dict(zip(inputs, parts)) | {"labels": labels}
-
-
-def assert_same(actual, expected):
-    assert_value(actual[0], expected[0], SAME)
-    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("turn", TURNS)

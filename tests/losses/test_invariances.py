@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_rmi
 from cases import MAIN_CASES, SIZE, VOID
-from support import SAME, assert_value, value_and_gradient
+from support import SAME, assert_same, assert_value, value_and_gradient
 
 NEIGHBOURLESS = (
     keras_rmi.SigmoidCrossentropy,
@@ -40,11 +40,6 @@ def measure(case, y_true, y_pred, sample_weight=None, **options):
 @functools.cache
 def plain(case):
     return measure(case, *inputs(case))
-
-
-def assert_same(actual, expected):
-    assert_value(actual[0], expected[0], SAME)
-    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
 
 
 def test_every_such_loss_is_a_main_case():

@@ -14,6 +14,7 @@ from support import (
     COMPILER_READS_KERAS,
     HAS_OWN_COMPILER,
     SAME,
+    assert_same,
     assert_value,
     in_half_precision,
     in_one_graph,
@@ -32,11 +33,6 @@ compiles = pytest.mark.skipif(
     reason="its compiler cannot read Keras before 3.15",
 )
 main_cases = pytest.mark.parametrize("case", MAIN_CASES, ids=str)
-
-
-def assert_same(actual, expected):
-    assert_value(actual[0], expected[0], SAME)
-    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-4, atol=1e-6)
 
 
 @compiles
