@@ -4,7 +4,9 @@ from collections import namedtuple
 
 import choices
 
-Row = namedtuple("Row", "title loss options warm", defaults=({}, False))
+Row = namedtuple(
+    "Row", "title loss options warm filled", defaults=({}, False, False)
+)
 
 ROWS = {
     "ce": Row("CE", "ce"),
@@ -15,7 +17,8 @@ ROWS = {
     "lovasz": Row("Lovasz", "lovasz"),
     "rmi": Row("RMI", "rmi"),
     "rmi-softmax": Row("RMI, softmax", "rmi", {"activation": "softmax"}),
-    "rmi-warm": Row("RMI, warm-up", "rmi", {}, True),
+    "rmi-warm": Row("RMI, warm-up", "rmi", warm=True),
+    "rmi-filled": Row("RMI, void filled", "rmi", filled=True),
     "rmi-dice": Row("RMI + Dice", "rmi+dice"),
     **{
         f"rmi-{pooling}4": Row(
@@ -47,7 +50,7 @@ PLAN = (
     ("ce", "bce", "rmi", "rmi-softmax"),
     (
         *("rmi-df1", "rmi-df2", "rmi-df4"),
-        "rmi-warm",
+        *("rmi-warm", "rmi-filled"),
         *("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
         *("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
         *("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
@@ -58,8 +61,9 @@ PLAN = (
 TABLES = {
     "losses": (
         *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
-        *("rmi", "rmi-softmax", "rmi-warm", "rmi-dice"),
+        *("rmi", "rmi-softmax", "rmi-dice"),
     ),
+    "causes": ("ce", "bce", "rmi", "rmi-softmax", "rmi-warm", "rmi-filled"),
     "downsampling": (
         *("rmi-interpolate4", "rmi-max4", "rmi-df4"),
         *("rmi-df1", "rmi-df2", "rmi", "rmi-df6"),
@@ -67,6 +71,7 @@ TABLES = {
     "region": ("rmi-r1", "rmi-r2", "rmi", "rmi-r4", "rmi-r5"),
     "weight": ("rmi-w0.1", "rmi-w0.25", "rmi", "rmi-w0.75", "rmi-w0.9"),
 }
+RMI_SHARE = 0.5  # of RMI in a sum with BCE, as in RMILoss
 WARM_SHARE = 0.25  # of the training, in which the weight of RMI grows
 
 
@@ -86,23 +91,48 @@ def make(name, epochs):
     """The loss of a row, and the callbacks that go with it."""
     row = ROWS[name]
     if row.warm:
-        return _warm(row, epochs)
+        return _warm(epochs)
+    if row.filled:
+        return _filled(), []
     return choices.make(row.loss, **row.options), []
 
 
-def _warm(row, epochs):
+def labels_of(name, labels):
+    """The labels that a row is trained on, of those that all have."""
+    if not ROWS[name].filled:
+        return labels
+    import void
+
+    return void.fill(labels)
+
+
+def _filled():
+    """RMI with the void of its statistics filled, and that of BCE not."""
+    import void
+
+    import keras_rmi
+
+    region = void.FilledRMILoss(rmi_weight=1.0, from_logits=True)
+    return keras_rmi.CompositeLoss(
+        {
+            "bce": (choices.make("bce"), 1.0 - RMI_SHARE),
+            "rmi": (region, RMI_SHARE),
+        }
+    )
+
+
+def _warm(epochs):
     """Cross entropy alone at first, then more and more of RMI."""
     import keras_rmi
     from keras_rmi.callbacks import LossWeightSchedule
 
-    region = choices.make(row.loss, **{**row.options, "rmi_weight": 1.0})
-    final = row.options.get("rmi_weight", 0.5)
+    region = choices.make("rmi", rmi_weight=1.0)
     loss = keras_rmi.CompositeLoss(
         {"bce": (choices.make("bce"), 1.0), "rmi": (region, 0.0)}
     )
 
     def share(epoch):
-        return final * min(1.0, epoch / (WARM_SHARE * epochs))
+        return RMI_SHARE * min(1.0, epoch / (WARM_SHARE * epochs))
 
     return loss, [
         LossWeightSchedule(loss, "rmi_weight", share),

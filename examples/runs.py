@@ -35,6 +35,8 @@ def run(name, seed, setting, train_data, held_out, folder):
         folder: where `results`, `weights` and checkpoints are.
     """
     checkpoint = _Checkpoint(folder / "checkpoints", f"{name}-{seed}")
+    images, labels = train_data
+    train_data = images, rows.labels_of(name, labels)
     model = _train(name, seed, setting, train_data, checkpoint)
     trained = build(setting, setting["size"])
     trained.set_weights(model.get_weights())

@@ -33,6 +33,7 @@ rows = importlib.import_module("rows")
 scenes = importlib.import_module("scenes")
 scores = importlib.import_module("scores")
 train_segmenter = importlib.import_module("train_segmenter")
+void = importlib.import_module("void")
 IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
 
 
@@ -694,6 +695,34 @@ def test_every_row_makes_a_loss(name):
     assert bool(callbacks) == rows.ROWS[name].warm
     for option, value in rows.ROWS[name].options.items():
         assert getattr(loss, option) == value
+
+
+def test_void_takes_the_nearest_class_and_stays_void():
+    ids = np.full((2, 4, 6), 255, "uint8")
+    ids[0, :, :2], ids[0, :, 4] = 3, 7
+    expected = np.array([3, 3, 128 + 3, 128 + 7, 7, 128 + 7], "uint8")
+    filled = void.fill(ids)
+    assert filled.dtype == ids.dtype
+    np.testing.assert_array_equal(filled[0], np.tile(expected, (4, 1)))
+    np.testing.assert_array_equal(filled[1], ids[1])
+    labels = scenes.make_scenes(1, (48, 64), "train")[1]
+    assert rows.labels_of("rmi", labels) is labels
+    np.testing.assert_array_equal(
+        rows.labels_of("rmi-filled", labels), void.fill(labels)
+    )
+
+
+def test_only_the_statistics_see_what_fills_the_void():
+    labels = scenes.make_scenes(2, (48, 64), "train")[1]
+    filled = void.fill(labels)
+    logits = np.random.default_rng(0).normal(0, 2, (*labels.shape, 11))
+    logits = logits.astype("float32")
+    region = keras_rmi.RMILoss(rmi_weight=1.0, from_logits=True)
+    pixel = choices.make("bce")
+    expected = 0.5 * pixel(labels, logits) + 0.5 * region(filled % 128, logits)
+    loss, _ = rows.make("rmi-filled", epochs=4)
+    np.testing.assert_allclose(loss(filled, logits), expected, rtol=1e-6)
+    assert abs(float(choices.make("rmi")(labels, logits) - expected)) > 1e-3
 
 
 def test_crops_depend_on_seed_and_step_alone():
