@@ -48,11 +48,9 @@ class LatticeFilter:
         )
         neighbours = ops.reshape(neighbours, (side, 2, -1))
         # One more vertex, of value 0, is the neighbour that does not exist.
-        self._neighbours = ops.pad(
-            neighbours,
-            ((0, 0), (0, 0), (0, 1)),
-            constant_values=self._num_vertices,
-        )
+        # Not padded: what TensorFlow vectorises would get zeros.
+        none = ops.zeros_like(neighbours[..., :1]) + self._num_vertices
+        self._neighbours = ops.concatenate([neighbours, none], axis=-1)
         self._last_axis = side - 1
 
     def __call__(self, x):

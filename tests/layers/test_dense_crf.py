@@ -153,6 +153,20 @@ def test_an_image_of_a_batch_is_as_the_image_alone():
         )
 
 
+@pytest.mark.skipif(
+    MODES == ("eager",),
+    reason=f"{BACKEND} itself vectorises no custom gradient",
+)
+def test_images_can_be_vectorised():
+    p, image = map(np.concatenate, zip(scene(0), scene(1)))
+    layer = DenseCRF(2, **FAST)
+    q = ops.vectorized_map(
+        lambda pair: layer([part[None] for part in pair])[0],
+        tuple(map(ops.convert_to_tensor, (p, image))),
+    )
+    np.testing.assert_allclose(to_numpy(q), refine(layer, p, image), atol=1e-5)
+
+
 @pytest.mark.usefixtures("branches")
 def test_more_vertices_than_expected_are_all_there():
     size = 30, 34
