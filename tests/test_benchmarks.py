@@ -1,13 +1,13 @@
 """The benchmark runs, and its report says what the raw figures hold."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from run_script import run_script
 from support import BACKEND
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,13 +15,8 @@ MIB = 2**20
 
 
 def run(script, *words):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    path = ROOT / "benchmarks" / script
+    return run_script(path, *words, PYTHONPATH=str(ROOT))
 
 
 def case(subject, *rounds, factor=None, radius=None, batch=2, **shape):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import keras_rmi
+from run_script import run_script
 from support import RESUMED
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -38,15 +39,7 @@ IDS = np.tile(np.arange(80) * 12 // 80, (60, 1)).astype("uint8")
 
 
 def run(*arguments, script="train_segmenter.py"):
-    """Runs the example as a user does."""
-    return subprocess.run(
-        [sys.executable, EXAMPLES / script, *arguments],
-        env={**os.environ, "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=600,
-    )
+    return run_script(EXAMPLES / script, *arguments)
 
 
 def check_picture(path, columns):

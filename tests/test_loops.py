@@ -1,13 +1,11 @@
 """The loops without `fit` train with the one framework that they name."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from run_script import run_script
 from support import BACKEND, LOOP_OPTIONS, LOOP_SPLITS_BATCHES, RESUMED, ROOM
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -17,14 +15,7 @@ OTHERS = [p.name for p in EXAMPLES.glob("loop_*.py") if p.name != SCRIPT]
 
 
 def run(*arguments, script=SCRIPT, **environment):
-    return subprocess.run(
-        [sys.executable, EXAMPLES / script, *arguments],
-        env={**os.environ, "PYTHONUTF8": "1", **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=300,
-    )
+    return run_script(EXAMPLES / script, *arguments, **environment)
 
 
 def epochs(done):
