@@ -1,7 +1,7 @@
 """Structure-aware segmentation losses for Keras 3."""
 
 # First what says which framework is missing, if one is.
-from keras_rmi import _backend as _backend
+from keras_rmi import _backend_choice as _backend_choice
 from keras_rmi import callbacks, layers, losses, metrics, ops
 from keras_rmi.losses import (
     AffinityFieldLoss,

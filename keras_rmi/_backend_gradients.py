@@ -5,12 +5,10 @@ Like `_backend`, a file that names backends.
 
 import functools
 
-import keras
 from keras import ops
 
+from keras_rmi._backend_choice import BACKEND
 from keras_rmi._backend_modes import op_by_op, surroundings
-
-_BACKEND = keras.backend.backend()
 
 
 def custom_gradient(function, x, arrays=()):
@@ -23,7 +21,7 @@ def custom_gradient(function, x, arrays=()):
     that is differentiated from outside, in a loop, a branch or a checkpoint.
     https://docs.jax.dev/en/latest/_autosummary/jax.custom_vjp.html
     """
-    if _BACKEND != "jax":
+    if BACKEND != "jax":
         return _with_rule(lambda x: function(x, *arrays), x)
     import jax
 
@@ -68,7 +66,7 @@ def _with_rule(function, x):
 
 def _rule(gradient, *received, upstream=None):
     upstream = received[0] if upstream is None else upstream
-    if _BACKEND != "torch":
+    if BACKEND != "torch":
         return gradient(upstream)
     # The scope of the function is no more.
     with surroundings(upstream):
@@ -81,7 +79,7 @@ def linear(function, transpose, x, arrays):
     `transpose(upstream, arrays)` returns the cotangent of `x`. On JAX nothing
     else is kept for it: in a loop that would be once for each of its steps.
     """
-    if _BACKEND != "jax":
+    if BACKEND != "jax":
 
         def with_transpose(x):
             return function(x, arrays), lambda y: transpose(y, arrays)
@@ -106,7 +104,7 @@ def holds_arrays(*names):
     """
 
     def mark(cls):
-        if _BACKEND != "jax":
+        if BACKEND != "jax":
             return cls
         import jax
 

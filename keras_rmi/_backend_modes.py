@@ -1,6 +1,6 @@
 """How code runs: op by op or compiled, on which device, or on several.
 
-Like `_backend`, which uses it, a file that names backends.
+Like `_backend`, a file that names backends.
 """
 
 import contextlib
@@ -8,16 +8,61 @@ import contextlib
 import keras
 from keras import ops
 
-_BACKEND = keras.backend.backend()
+from keras_rmi._backend_choice import BACKEND
 
 
 def op_by_op():
     """Whether torch runs each operation as it comes, with no compiler."""
-    if _BACKEND != "torch":
+    if BACKEND != "torch":
         return False
     import torch
 
     return not torch.compiler.is_compiling()
+
+
+def device(x):
+    """Where `x` is, "cpu" or "gpu", which stands for any accelerator.
+
+    `keras.ops` does not say.
+    """
+    if BACKEND == "torch":
+        on_cpu = x.device.type == "cpu"
+    elif BACKEND == "jax":
+        import jax
+
+        on_cpu = jax.default_backend() == "cpu"
+    else:
+        import tensorflow as tf
+
+        on_cpu = not tf.config.list_physical_devices("GPU")
+    return "cpu" if on_cpu else "gpu"
+
+
+def as_written(function):
+    """Keeps AutoGraph of TensorFlow from rewriting `function`.
+
+    There is nothing to rewrite, no branch or loop on tensors, and AutoGraph
+    takes 5 s for what is traced in 0.7 s (2.21). `keras.ops` has no word for
+    it. https://www.tensorflow.org/api_docs/python/tf/autograph/experimental/do_not_convert
+    """
+    if BACKEND != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+def compiled(function):
+    """A function of tensors, compiled where op by op is slow.
+
+    JAX compiles every single operation otherwise. For the other two that
+    would take longer than it saves on a few images.
+    """
+    if BACKEND != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def scope(name, like):
@@ -26,7 +71,7 @@ def scope(name, like):
     There names mean nothing, and the compiler does not know
     `keras.name_scope`.
     """
-    if _BACKEND != "torch":
+    if BACKEND != "torch":
         return keras.name_scope(name)
     return surroundings(like)
 
@@ -63,7 +108,7 @@ def by_images(function, x, *others):
     and its own Cholesky decomposition raises (0.10).
     https://docs.jax.dev/en/latest/notebooks/explicit-sharding.html
     """
-    if _BACKEND != "jax":
+    if BACKEND != "jax":
         return function(x, *others)
     import jax
 
@@ -89,7 +134,7 @@ def operation(name, parameters, shapes):
     """
 
     def decorate(function):
-        if _BACKEND != "torch":
+        if BACKEND != "torch":
             return function
         opaque = _opaque(function, name, parameters, shapes)
 

@@ -5,10 +5,9 @@ primitives of a framework; the rest is the plain form in `keras.ops`, which
 every backend runs when `native` is False and the tests compare with.
 """
 
-import keras
 from keras import ops
 
-_BACKEND = keras.backend.backend()
+from keras_rmi._backend_choice import BACKEND
 
 
 def repeat(count, function, x):
@@ -29,12 +28,12 @@ def take(x, ids, native=True):
     `keras.ops.take` looks for negative and too large ids first, on every
     backend, which takes as long as the rest.
     """
-    if native and _BACKEND == "jax":
+    if native and BACKEND == "jax":
         return x.at[ids].get(mode="promise_in_bounds")
-    if native and _BACKEND == "torch":
+    if native and BACKEND == "torch":
         taken = x.index_select(0, ids.reshape(-1))
         return taken.reshape(*ids.shape, *x.shape[1:])
-    if native and _BACKEND == "tensorflow":
+    if native and BACKEND == "tensorflow":
         import tensorflow as tf
 
         return tf.gather(x, ids)
@@ -48,7 +47,7 @@ def first_not_less(ordered, x, native=True):
     `ops.searchsorted` (2.21), and it takes one row only.
     https://keras.io/api/ops/numpy/#searchsorted-function
     """
-    if native and _BACKEND == "torch":
+    if native and BACKEND == "torch":
         import torch
 
         return torch.searchsorted(
@@ -79,9 +78,9 @@ def with_capacity(counts, capacities, function, inputs):
     `repeat`.
     """
     needed = ops.max(counts)
-    if _BACKEND == "torch":
+    if BACKEND == "torch":
         return function(repeat, max(1, int(needed)), *inputs)
-    if _BACKEND == "tensorflow":
+    if BACKEND == "tensorflow":
         return _differentiable_branches(needed, capacities, function, inputs)
     return _branch(needed, capacities, lambda c: function(repeat, c, *inputs))
 
@@ -148,7 +147,7 @@ class Interpolation:
         self._slots = ids.shape[0]
         self._native = native
         self.arrays = ids, weights
-        if native and _BACKEND == "torch":
+        if native and BACKEND == "torch":
             self.arrays = self._bags(ids, weights)
 
     def _bags(self, ids, weights):
@@ -178,7 +177,7 @@ class Interpolation:
 
     def splat(self, x, arrays):
         """Values of the vertices (M,C) from those of the points (P,C)."""
-        if self._native and _BACKEND == "torch":
+        if self._native and BACKEND == "torch":
             return _sum_bags(x, *arrays[1])
 
         def splat_slot(arrays):
@@ -192,7 +191,7 @@ class Interpolation:
 
     def slice(self, values, arrays):
         """Values of the points (P,C) from those of the vertices (M,C)."""
-        if self._native and _BACKEND == "torch":
+        if self._native and BACKEND == "torch":
             return _sum_bags(values, *arrays[0])
         total = 0.0
         for slot in range(self._slots):

@@ -15,9 +15,13 @@ NAME_BACKENDS = {
     "examples/loop_tensorflow.py",
     "examples/loop_torch.py",
     "keras_rmi/_backend.py",
+    "keras_rmi/_backend_blocks.py",
+    "keras_rmi/_backend_choice.py",
     "keras_rmi/_backend_gradients.py",
     "keras_rmi/_backend_modes.py",
+    "keras_rmi/_backend_regions.py",
     "keras_rmi/_backend_sparse.py",
+    "keras_rmi/_backend_windows.py",
     # Writes which backend ran into the result.
     "examples/runs.py",
     "tests/conftest.py",

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import keras_rmi
-from keras_rmi import _backend, _backend_gradients
+from keras_rmi import _backend, _backend_blocks, _backend_gradients
 from support import (
     BACKEND,
     MODES,
@@ -145,7 +145,7 @@ def test_row_blocks_cover_all_rows_by_whole_windows(
     rows, multiple, bytes_per_row
 ):
     like = ops.ones((1,))
-    blocks = _backend.row_blocks(rows, multiple, bytes_per_row, like)
+    blocks = _backend_blocks.row_blocks(rows, multiple, bytes_per_row, like)
     starts, stops = zip(*blocks)
     assert starts == (0, *stops[:-1])
     assert stops[-1] == rows
@@ -156,7 +156,7 @@ def test_row_blocks_cover_all_rows_by_whole_windows(
 
 
 def test_an_unknown_number_of_rows_is_one_block():
-    blocks = _backend.row_blocks(None, 3, 2**30, ops.ones((1,)))
+    blocks = _backend_blocks.row_blocks(None, 3, 2**30, ops.ones((1,)))
     assert blocks == [(0, None)]
 
 
@@ -172,7 +172,7 @@ def test_assemble_joins_blocks_in_their_order(axis, cuts):
         return 2 * tensor[tuple(index)]
 
     blocks = list(itertools.pairwise(cuts))
-    whole = _backend.assemble(block, blocks, axis, 7)
+    whole = _backend_blocks.assemble(block, blocks, axis, 7)
     np.testing.assert_array_equal(to_numpy(whole), 2 * x)
 
 
@@ -188,7 +188,7 @@ def test_map_planes_sees_each_plane_once(bytes_per_plane, mode):
         return transposed @ plane, factor * ops.sum(plane, axis=(-2, -1))
 
     def both(x):
-        product, total = _backend.map_planes(
+        product, total = _backend_blocks.map_planes(
             squares, (x, ops.convert_to_tensor(scale)), bytes_per_plane
         )
         assert tuple(product.shape) == (5, 3, 3)
@@ -209,12 +209,12 @@ def test_bands_are_summed_and_overlap(count, leading, mode):
 
     def both(x):
         weights = ops.reshape(ops.arange(1.0, rows + overlap + 1), (-1, 1))
-        total = _backend.sum_bands(
+        total = _backend_blocks.sum_bands(
             lambda band: ops.sum(weights * band, axis=(-2, -1)),
             x,
             *(count, rows, overlap),
         )
-        (spread,) = _backend.overlap_bands(
+        (spread,) = _backend_blocks.overlap_bands(
             lambda band: (weights * band,), x, *(count, rows, overlap)
         )
         assert tuple(spread.shape) == x.shape
@@ -244,7 +244,7 @@ def test_statistics_do_not_depend_on_their_bands(
     predictions = rng.random((1, 42, 9, 1)).astype("float32")
 
     def measure(size):
-        monkeypatch.setattr(_backend, "band_bytes", lambda like: size)
+        monkeypatch.setattr(_backend_blocks, "band_bytes", lambda like: size)
         return value_and_gradient(
             lambda x: keras_rmi.ops.region_mutual_information(
                 labels, x, radius=radius
@@ -298,7 +298,7 @@ def test_the_loss_does_not_depend_on_its_blocks(options, height, monkeypatch):
     expected = measure()
     for windows in (1, 2, 99):
         blocks = functools.partial(row_blocks, windows)
-        monkeypatch.setattr(_backend, "row_blocks", blocks)
+        monkeypatch.setattr(_backend_blocks, "row_blocks", blocks)
         value, gradient = measure()
         assert_value(value, expected[0], SAME)
         np.testing.assert_allclose(gradient, expected[1], atol=1e-6)

@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_rmi import _backend, _backend_modes
+from keras_rmi import _backend_modes
 from keras_rmi._validation import (
     check_class_weights,
     check_config,
@@ -40,7 +40,7 @@ class SegmentationLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self._reduce = _Reduction(name=name, reduction=reduction, dtype=dtype)
 
-    @_backend.as_written
+    @_backend_modes.as_written
     def __call__(self, y_true, y_pred, sample_weight=None):
         with _backend_modes.scope(self.name, y_pred):
             y_pred = ops.convert_to_tensor(y_pred)

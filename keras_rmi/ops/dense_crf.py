@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend, _backend_sparse
+from keras_rmi import _backend, _backend_modes, _backend_sparse
 from keras_rmi._types import Compat, Deviations, Normalization
 from keras_rmi._validation import message
 from keras_rmi.ops.crf_kernels import (
@@ -240,4 +240,4 @@ def dense_crf(
 @functools.lru_cache(maxsize=8)
 def _program(size, *options):
     """Kept: a data set has few sizes, and compilers take seconds."""
-    return _backend.compiled(MeanField(size, *options))
+    return _backend_modes.compiled(MeanField(size, *options))

@@ -12,7 +12,7 @@ import math
 
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_blocks, _backend_windows
 from keras_rmi.ops.resizing import at_least_one, next_pixel
 
 
@@ -51,7 +51,7 @@ class WindowDownsampling:
             return read(*maps)
         side = self.pool_size[0] // 2
         sides = (side if first else 0, side if last else 0)
-        return _backend.pool(
+        return _backend_windows.pool(
             read, maps, self.pool_size, sides, self.average, fill
         )
 
@@ -95,7 +95,7 @@ class WindowDownsampling:
         offset = factor // 2
         begin = factor - offset if offset else 0
         covered = pooled_length(height, factor) * factor - offset - begin
-        cuts = _backend.row_blocks(covered, factor, bytes_per_row, like)
+        cuts = _backend_blocks.row_blocks(covered, factor, bytes_per_row, like)
         if len(cuts) <= 1:
             return [(0, height)]
         starts = sorted({0, *(begin + start for start, _ in cuts)})
@@ -168,7 +168,7 @@ class WindowDownsampling:
         x = _backend.reshape(x, (n, height, width * columns, channels))
         left = columns // 2
         x = x[:, :, left : left + size[1]]
-        return _backend.repeat_rows(x, rows, skip, length)
+        return _backend_windows.repeat_rows(x, rows, skip, length)
 
 
 def _folded(like):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend_blocks
 from keras_rmi._validation import check_integer, message, static_shape
 
 
@@ -57,7 +57,7 @@ def certainty(x):
     bytes_per_row = 4
     for length in (*x.shape[:1], *x.shape[2:]):
         bytes_per_row *= length or 1
-    blocks = _backend.row_blocks(x.shape[1], 1, bytes_per_row, x)
+    blocks = _backend_blocks.row_blocks(x.shape[1], 1, bytes_per_row, x)
     total = sum(
         ops.sum(ops.cast(x[:, start:stop], "float32"), axis=1)
         for start, stop in blocks

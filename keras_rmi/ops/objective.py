@@ -23,7 +23,7 @@ activation once, and write it to memory: slower than computing it again.
 
 from keras import ops
 
-from keras_rmi import _backend, _backend_gradients
+from keras_rmi import _backend, _backend_blocks, _backend_gradients
 from keras_rmi.ops.downsampling import (
     InterpolationDownsampling,
     WindowDownsampling,
@@ -207,7 +207,7 @@ class _Objective:
                 _backend.reshape(gradient, ops.shape(block)), x.dtype
             )
 
-        return _backend.assemble(
+        return _backend_blocks.assemble(
             rows, self._row_blocks(x), axis=1, size=x.shape[1]
         )
 

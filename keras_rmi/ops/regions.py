@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_windows
 
 
 def region_vectors(x, radius):
@@ -139,16 +139,16 @@ def overlap_add(vectors, radius, step=1):
         vectors, (*shape[:-3], size, columns, *shape[-2:])
     )
     parts = [vectors[..., k, :, :] for k in range(columns)]
-    parts = _backend.add_shifted(parts, axis=-1)  # (..., S, g, w)
+    parts = _backend_windows.add_shifted(parts, axis=-1)  # (..., S, g, w)
     if step == 1:
         parts = [parts[..., k, :, :] for k in range(size)]
-        return _backend.add_shifted(parts, axis=-2)
+        return _backend_windows.add_shifted(parts, axis=-2)
     # Row k of a group is row k % step of the group that is k // step below.
     count = -(-size // step)
     phases = []
     for k in range(step):
         phase = [parts[..., i, :, :] for i in range(k, size, step)]
-        phases.append(_backend.add_shifted(phase, axis=-2, count=count))
+        phases.append(_backend_windows.add_shifted(phase, axis=-2, count=count))
     planes = ops.stack(phases, axis=-2)  # (..., g + count - 1, step, w)
     shape = ops.shape(planes)
     planes = _backend.reshape(

@@ -37,7 +37,13 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend, _backend_modes
+from keras_rmi import (
+    _backend,
+    _backend_blocks,
+    _backend_modes,
+    _backend_regions,
+    _backend_windows,
+)
 from keras_rmi.ops.inputs import one_or_nan
 from keras_rmi.ops.regions import (
     binomial_matrix,
@@ -88,11 +94,13 @@ def _evaluate(planes, radius, epsilon, memory):
         pair, t = _residual(*planes, radius, epsilon)
 
         def of_band(band):
-            return _backend.second_moments(_samples(band, radius, step, memory))
+            return _backend_regions.second_moments(
+                _samples(band, radius, step, memory)
+            )
 
-        return pair, t, _backend.sum_bands(of_band, pair, *bands.layout)
+        return pair, t, _backend_blocks.sum_bands(of_band, pair, *bands.layout)
 
-    pair, t, of_groups = _backend.map_planes(
+    pair, t, of_groups = _backend_blocks.map_planes(
         products, planes, bands.plane_bytes
     )
     moments = 0.0
@@ -101,7 +109,7 @@ def _evaluate(planes, radius, epsilon, memory):
         moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
     rest = _rest(pair, bands, radius, memory)
     if rest is not None:
-        moments += _backend.second_moments(rest)
+        moments += _backend_regions.second_moments(rest)
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
@@ -138,7 +146,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     step = _step(pair, radius)
     members = _members(radius, step)
     bands = _Bands(pair, radius, step)
-    whitening = _backend.inverse_lower(factor)[..., dimension:, :]
+    whitening = _backend_regions.inverse_lower(factor)[..., dimension:, :]
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d) each.
     to_probabilities, to_residual = (
@@ -167,10 +175,10 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
                 _cotangent(m, z, band, radius, step, memory) for m in to_groups
             )
 
-        found = _backend.overlap_bands(of_band, pair, *bands.layout)
+        found = _backend_blocks.overlap_bands(of_band, pair, *bands.layout)
         return tuple(_as_high_as(pair, upper) for upper in found)
 
-    cotangents = _backend.map_planes(
+    cotangents = _backend_blocks.map_planes(
         pull_back, (pair, *to_groups), bands.plane_bytes
     )
     rest = _rest(pair, bands, radius, memory)
@@ -178,7 +186,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     if rest is None:
         return cotangents
     return tuple(
-        _backend.add_rows(
+        _backend_windows.add_rows(
             cotangent,
             _cotangent(m, rest, bands.rest(pair), radius, 1, {}),
             bands.rows(pair),
@@ -228,10 +236,11 @@ def _step(planes, radius):
 class _Bands:
     """How the groups of planes (..., h, w) go: `layout`, and what remains.
 
-    `layout` is (bands, rows, overlap) of `_backend.sum_bands`: band k begins
-    in row `k * rows`, the last rows of its last region overlap the next band.
-    Planes of unknown size are one band. Bands that differ in height would
-    need a loop each, so a height is chosen that leaves the fewest regions.
+    `layout` is (bands, rows, overlap) of `_backend_blocks.sum_bands`: band k
+    begins in row `k * rows`, the last rows of its last region overlap the
+    next band. Planes of unknown size are one band. Bands that differ in
+    height would need a loop each, so a height is chosen that leaves the
+    fewest regions.
     """
 
     def __init__(self, planes, radius, step):
@@ -243,7 +252,7 @@ class _Bands:
         if height is None or width is None:
             return
         groups = (height - radius[0] + 1) // step
-        most = max(_backend.band_bytes(planes) // size, step)
+        most = max(_backend_blocks.band_bytes(planes) // size, step)
         if groups > most:
             count = min(
                 range(most, most // 2, -1), key=lambda count: groups % count
@@ -277,9 +286,9 @@ def _as_high_as(pair, above):
 
 
 def _samples(pair, radius, step, memory):
-    """Coordinates of the groups, as `_backend.samples`."""
+    """Coordinates of the groups, as `_backend_regions.samples`."""
     count = (radius[0] + step - 1) * radius[1]
-    return _backend.samples(
+    return _backend_regions.samples(
         group_coordinates(pair, radius, step), count, memory
     )
 
@@ -298,7 +307,7 @@ def _cotangent(matrix, z, pair, radius, step, memory):
     """Upper rows of planes, as many as have whole groups; `z` is of `pair`."""
     height, width = ops.shape(pair)[-2:]
     shape = ((height - radius[0] + 1) // step, width - radius[1] + 1)
-    y = _backend.transform(matrix, z, memory)
+    y = _backend_regions.transform(matrix, z, memory)
     y = _backend.reshape(y, (*ops.shape(y)[:-1], *shape))
     return overlap_add(y, radius, step)
 

@@ -1,0 +1,100 @@
+"""Regions as the columns of a matrix: made, multiplied, whitened.
+
+Like `_backend`, a file that names backends.
+"""
+
+from keras import ops
+
+from keras_rmi._backend import full_precision, matmul, reshape
+from keras_rmi._backend_choice import BACKEND
+
+
+def samples(maps, count, memory):
+    """Matrix of all regions, and a 1: (...,k*count+1,h*w).
+
+    `maps` are `count` triples (operation, a, b) that give maps (...,k,h,w);
+    a column holds the entries of a region in the k kinds of maps. On torch
+    each map is written where it belongs, and `memory`, a dict, keeps the
+    matrix for the next one of its shape: fresh memory costs more than what is
+    written into it. XLA on a CPU multiplies twice as fast where a region lies
+    in one piece, so there the matrix is its transpose.
+    """
+    if BACKEND != "torch":
+        maps = [operation(a, b) for operation, a, b in maps]
+        kinds = range(maps[0].shape[-3])
+        maps = [m[..., kind, :, :] for kind in kinds for m in maps]
+        z = ops.stack([*maps, ops.ones_like(maps[0])], axis=-1)
+        *leading, height, width, size = ops.shape(z)
+        return reshape(z, (*leading, height * width, size))
+    import torch
+
+    operations = {ops.add: torch.add, ops.subtract: torch.sub}
+    for index, (operation, a, b) in enumerate(maps):
+        if index == 0:
+            *leading, kinds, height, width = a.shape
+            shape = (*leading, kinds * count + 1, height * width)
+            z = _fresh_or_kept(memory, shape, a)
+            z[..., -1, :] = 1.0
+            rows = z[..., :-1, :].unflatten(-1, (height, width))
+            rows = rows.unflatten(-3, (kinds, count))
+        operations[operation](a, b, out=rows[..., index, :, :])
+    return z
+
+
+def _fresh_or_kept(memory, shape, like):
+    """An array to write to; the last of a row of groups may be smaller."""
+    count, *rest = shape
+    kept = memory.get(tuple(rest))
+    if kept is None or kept.shape[0] < count:
+        kept = memory[tuple(rest)] = like.new_empty(shape)
+    return kept[:count]
+
+
+def second_moments(z):
+    """Products Z Z' of `samples`; the last row holds sums and their number.
+
+    Torch is slow where the number of rows is no multiple of eight, so there
+    the row of ones is left out and the sums come apart.
+    """
+    if BACKEND != "torch":
+        return matmul(ops.swapaxes(z, -1, -2), z)
+    rows = z[..., :-1, :]
+    sums = ops.sum(rows, axis=-1)[..., None]
+    count = ops.full_like(sums[..., :1, :], z.shape[-1])
+    products = matmul(rows, ops.swapaxes(rows, -1, -2))
+    above = ops.concatenate([products, sums], axis=-1)
+    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
+    return ops.concatenate([above, below], axis=-2)
+
+
+def transform(matrix, z, memory):
+    """Product with `samples`, (...,m,h*w); `memory` as there."""
+    if BACKEND != "torch":
+        return matmul(matrix, ops.swapaxes(z, -1, -2))
+    import torch
+
+    out = _fresh_or_kept(memory, (*matrix.shape[:-1], z.shape[-1]), z)
+    with full_precision():
+        return torch.matmul(matrix, z, out=out)
+
+
+def inverse_lower(factor):
+    """Inverse of lower triangular matrices (..., n, n).
+
+    Forward substitution as a loop: XLA takes 2 s on a CPU to compile
+    `ops.solve_triangular` for matrices of 18 x 18, and 0.2 s for this.
+    """
+    size = factor.shape[-1]
+    identity = ops.eye(size, dtype="float32")
+    if BACKEND == "torch":
+        identity = ops.broadcast_to(identity, factor.shape)
+        return ops.solve_triangular(factor, identity, lower=True)
+
+    def substitute(i, inverse):
+        unit = ops.take(identity, i, axis=0)
+        row = ops.take(factor, i, axis=-2)
+        known = ops.sum(row[..., None] * inverse, axis=-2)
+        solved = (unit - known) / ops.take(row, i, axis=-1)[..., None]
+        return inverse + unit[:, None] * solved[..., None, :]
+
+    return ops.fori_loop(0, size, substitute, ops.zeros_like(factor))
