@@ -131,6 +131,37 @@ def _map_shards(function, arrays, bytes_per_plane):
     return tuple(map(collect, results))
 
 
+def map_where(function, needed, arrays, otherwise, bytes_per_plane):
+    """`function` of the planes that need it, and `otherwise` of all others.
+
+    As `map_planes`, for one array. Torch takes the planes that need it out,
+    and looks at their number, as Cholesky decompositions look at their
+    success. XLA chooses for every plane of its loop.
+    """
+    if BACKEND == "torch":
+        (index,) = needed.nonzero(as_tuple=True)
+        if len(index) == 0:
+            return otherwise
+        arrays = tuple(array[index] for array in arrays)
+        (found,) = map_planes(function, arrays, bytes_per_plane)
+        return otherwise.index_copy(0, index, found)
+
+    def choose(arrays):
+        needed, otherwise, *arrays = arrays
+        found = ops.cond(
+            ops.any(needed), lambda: function(arrays)[0], lambda: otherwise
+        )
+        return (ops.where(needed[..., None, None], found, otherwise),)
+
+    return ops.cond(
+        ops.any(needed),
+        lambda: map_planes(
+            choose, (needed, otherwise, *arrays), bytes_per_plane
+        )[0],
+        lambda: otherwise,
+    )
+
+
 def band_bytes(like):
     """Working set of a band, for `sum_bands`."""
     return _BAND_BYTES[device(like)]

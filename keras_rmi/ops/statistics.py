@@ -54,6 +54,11 @@ from keras_rmi.ops.regions import (
     shift,
 )
 
+# Added to the diagonal, relative to it: more than the error of the products.
+_SHIFT = 1e-5
+# How much the error of J may grow before its products are made again.
+_SPREAD = 10.0
+
 
 def region_statistics(labels, probabilities, radius, epsilon):
     """Value and what its gradient needs, from planes (planes, h, w).
@@ -115,16 +120,73 @@ def _evaluate(planes, radius, epsilon, memory):
     scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
-    # NaN from the network must come out as NaN: a factorisation of NaN
-    # raises on some backends.
-    factor = ops.cholesky(
-        ops.where(finite, matrix, ops.eye(2 * dimension, dtype="float32"))
-    )
+    factor = _factor(matrix, finite, pair, t, sums / count, radius, epsilon)
     diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
     offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
     value = ops.mean(ops.log(diagonal), axis=-1) - offset
     value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, factor, sums / count
+
+
+def _factor(matrix, finite, pair, t, mean, radius, epsilon):
+    """Cholesky factor of J, (planes, 2d, 2d), also where J is near singular.
+
+    Where few patterns fill a plane, as along a straight edge, float32
+    cannot hold the small eigenvalues of products, but it can hold Z. So the
+    factor L of J with a larger diagonal takes Z to L^-1 Z, whose products
+    are near the identity, and the factor of these times L is that of J:
+    Cholesky QR with a shift (Fukaya et al. 2020, arXiv:1809.11085).
+    """
+    identity = ops.eye(matrix.shape[-1], dtype="float32")
+    # NaN from the network must come out as NaN: a factorisation of NaN
+    # raises on some backends.
+    matrix = ops.where(finite, matrix, identity)
+    shifted = ops.cholesky(matrix * (1.0 + _SHIFT * identity))
+    to_white = _backend_regions.inverse_lower(shifted)
+    # The trace of the inverse of J, with ones on its diagonal: the error of
+    # log det J in units of that of J.
+    scale = ops.diagonal(matrix, axis1=-2, axis2=-1)[:, None, :]
+    spread = ops.sum(ops.square(to_white) * scale, axis=(-2, -1))
+    small = spread > _SPREAD * matrix.shape[-1]
+    factor = ops.cholesky(ops.where(small[:, None, None], identity, matrix))
+    bands = _Bands(pair, radius, 1)
+    return _backend_blocks.map_where(
+        lambda arrays: (_refined(*arrays, bands, radius, epsilon),),
+        small,
+        (shifted, to_white, pair, t, mean),
+        factor,
+        bands.plane_bytes,
+    )
+
+
+def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
+    """The factor of J from one of about J, and Z."""
+    matrix = ops.concatenate(
+        [to_white, -_backend.matmul(to_white, mean)], axis=-1
+    )
+    matrix = ops.concatenate(
+        [matrix, ops.zeros_like(matrix[..., :1, :]) + _last(matrix)], axis=-2
+    )
+
+    def of_band(band):
+        z = _samples(band, radius, 1, {})
+        return _backend_regions.second_moments_of(matrix, z)
+
+    moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
+    rest = bands.rest(pair)
+    if rest is not None:
+        moments = moments + of_band(rest)
+    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
+    moments = moments[..., :-1, :-1]
+    moments = moments - sums * ops.swapaxes(sums, -1, -2) / count
+    prior = _backend.matmul(to_white, _prior_root(t, radius, epsilon))
+    moments = moments + _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
+    return _backend.matmul(shifted, ops.cholesky(moments))
+
+
+def _last(matrix):
+    """Row that keeps the ones of `samples`."""
+    return ops.one_hot(matrix.shape[-1] - 1, matrix.shape[-1], dtype="float32")
 
 
 def _gradient_shapes(found, radius, epsilon, of_labels):
@@ -337,6 +399,16 @@ def _to_groups(matrix, members, radius):
         rows = [(0, 0), (i * columns, (step - 1 - i) * columns), (0, 0)]
         total += _backend.pad(_backend.matmul(matrix, member), rows)
     return total
+
+
+def _prior_root(t, radius, epsilon):
+    """A matrix whose product with its transpose is `_prior`."""
+    basis = math.sqrt(epsilon) * ops.convert_to_tensor(binomial_matrix(radius))
+    t = t[..., None, None]
+    basis = basis + 0.0 * t
+    upper = ops.concatenate([basis, 0.0 * basis], axis=-1)
+    lower = ops.concatenate([-t * basis, basis], axis=-1)
+    return ops.concatenate([upper, lower], axis=-2)
 
 
 def _prior(t, metric):

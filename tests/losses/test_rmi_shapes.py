@@ -1,0 +1,112 @@
+"""Shapes whose edges are straight and predictions without noise.
+
+Few patterns fill such a map, so the covariances are singular but for epsilon,
+and the longer an edge is, the smaller is epsilon beside it.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+import keras_rmi
+from reference import rmi
+from support import (
+    DEFAULT_MODE,
+    HARD_NORM,
+    MODES,
+    SHAPE_ROUNDINGS,
+    SHAPE_VALUE,
+    assert_finite,
+    assert_value,
+    value_and_gradient,
+)
+
+SIDE = 48
+SHAPES = {
+    "level": lambda i, j: i - 0.4 * SIDE + 0 * j,
+    "diagonal": lambda i, j: (i - j) / 2**0.5,
+    "steep": lambda i, j: (2 * i - j - 20) / 5**0.5,
+    "corner": lambda i, j: np.maximum(i, j) - SIDE / 2,
+    "disc": lambda i, j: np.hypot(i - SIDE / 2, j - SIDE / 2) - SIDE / 3,
+    "stripes": lambda i, j: 3 * np.sin(0.7 * i) + 0 * j,
+}
+# Slope of the logits, and how far from the edge the predicted one is.
+PREDICTIONS = [(0.5, 0.0), (2.0, 1.3), (8.0, 0.0), (8.0, 1.3)]
+NAMES = [
+    f"{shape}, slope {slope:g}, off by {shift:g}"
+    for shape in SHAPES
+    for slope, shift in PREDICTIONS
+]
+
+
+@functools.cache
+def inputs():
+    """Masks (N, H, W) and logits (N, H, W, 1), an image for each name."""
+    distances = [f(*np.mgrid[:SIDE, :SIDE]) for f in SHAPES.values()]
+    masks = [d > 0 for d in distances for _ in PREDICTIONS]
+    logits = [
+        np.clip(slope * (d - shift), -30, 30)
+        for d in distances
+        for slope, shift in PREDICTIONS
+    ]
+    logits = np.stack(logits)[..., None].astype("float32")
+    return np.stack(masks).astype("float32"), logits
+
+
+def options(radius):
+    return {"radius": radius, "pooling": None, "rmi_weight": 1.0}
+
+
+def norms(maps):
+    return np.linalg.norm(maps.reshape(len(maps), -1), axis=-1)
+
+
+@functools.cache
+def expect(radius):
+    """Values and gradients in float64, and what one rounding does to these."""
+    masks, logits = inputs()
+    p = 1 / (1 + np.exp(-logits.astype("float64")))
+    given = p.astype("float32").astype("float64")
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, p.shape)
+    rounded = given + noise * np.spacing(p.astype("float32"))
+    value, slope = rmi.rmi_loss(masks, given, **options(radius))
+    _, other = rmi.rmi_loss(masks, rounded, **options(radius))
+    return value, slope, norms(other - slope)
+
+
+@functools.cache
+def measure(radius, mode):
+    masks, logits = inputs()
+    p = (1 / (1 + np.exp(-logits.astype("float64")))).astype("float32")
+    packed = np.concatenate([p, masks[..., None]], axis=-1)
+
+    def loss(x):
+        return keras_rmi.rmi_loss(x[..., 1], x[..., :1], **options(radius))
+
+    value, gradient = value_and_gradient(loss, packed, mode)
+    return value, gradient[..., :1]
+
+
+RUNS = [(radius, DEFAULT_MODE) for radius in (1, 2, 3, 4)]
+RUNS += [(3, mode) for mode in MODES if mode != DEFAULT_MODE]
+
+
+@pytest.mark.parametrize(("radius", "mode"), RUNS)
+def test_value_is_that_of_float64(radius, mode):
+    values = measure(radius, mode)[0]
+    assert_finite(values)
+    for value, expected in zip(values, expect(radius)[0], strict=True):
+        assert_value(value, expected, SHAPE_VALUE)
+
+
+@pytest.mark.parametrize(("radius", "mode"), RUNS)
+def test_gradient_is_that_of_float64(radius, mode):
+    gradients = measure(radius, mode)[1]
+    assert_finite(gradients)
+    _, slopes, roundings = expect(radius)
+    errors = norms(gradients - slopes)
+    lengths = norms(slopes)
+    allowed = np.maximum(HARD_NORM * lengths, SHAPE_ROUNDINGS * roundings)
+    worst = np.argmax(errors / allowed)
+    assert np.all(errors <= allowed), NAMES[worst]
