@@ -8,7 +8,7 @@ pixels, the arrays of every step are
     coordinates Z of P and E, and 1    (2D + 1, n)        one band at a time
     products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
-    Cholesky factor L of J             (planes, 2d, 2d)
+    Cholesky factor L of J             (planes, 2d, 2d)  see `_factor`
     value  sum_{i>d} log L_ii / d      (planes,)
 
 Regions that lie one below the other share most of their pixels, so they are
