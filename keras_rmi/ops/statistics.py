@@ -115,17 +115,15 @@ def _evaluate(planes, radius, epsilon, memory):
     rest = _rest(pair, bands, radius, memory)
     if rest is not None:
         moments += _backend_regions.second_moments(rest)
-    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
-    # The planes are centred, so the sums are small: nothing cancels.
-    scatter = moments[..., :-1, :-1] - sums * ops.swapaxes(sums, 1, 2) / count
+    scatter, mean = _scatter(moments)
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
-    factor = _factor(matrix, finite, pair, t, sums / count, radius, epsilon)
+    factor = _factor(matrix, finite, pair, t, mean, radius, epsilon)
     diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
     offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
     value = ops.mean(ops.log(diagonal), axis=-1) - offset
     value = value * one_or_nan(finite[..., 0, 0])
-    return value, pair, t, factor, sums / count
+    return value, pair, t, factor, mean
 
 
 def _factor(matrix, finite, pair, t, mean, radius, epsilon):
@@ -176,12 +174,18 @@ def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
     rest = bands.rest(pair)
     if rest is not None:
         moments = moments + of_band(rest)
-    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
-    moments = moments[..., :-1, :-1]
-    moments = moments - sums * ops.swapaxes(sums, -1, -2) / count
+    scatter, _ = _scatter(moments)
     prior = _backend.matmul(to_white, _prior_root(t, radius, epsilon))
-    moments = moments + _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
-    return _backend.matmul(shifted, ops.cholesky(moments))
+    prior = _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
+    return _backend.matmul(shifted, ops.cholesky(scatter + prior))
+
+
+def _scatter(moments):
+    """Centred products, and the mean, of samples with a last row of ones."""
+    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
+    # The planes are centred, so the sums are small: nothing cancels.
+    centre = sums * ops.swapaxes(sums, -1, -2) / count
+    return moments[..., :-1, :-1] - centre, sums / count
 
 
 def _last(matrix):
