@@ -42,7 +42,7 @@ NAMES = [
 
 @functools.cache
 def inputs():
-    """Masks (N, H, W) and logits (N, H, W, 1), an image for each name."""
+    """Masks (N, H, W) and probabilities (N, H, W, 1), one for each name."""
     distances = [f(*np.mgrid[:SIDE, :SIDE]) for f in SHAPES.values()]
     masks = [d > 0 for d in distances for _ in PREDICTIONS]
     logits = [
@@ -50,8 +50,9 @@ def inputs():
         for d in distances
         for slope, shift in PREDICTIONS
     ]
-    logits = np.stack(logits)[..., None].astype("float32")
-    return np.stack(masks).astype("float32"), logits
+    logits = np.stack(logits)[..., None].astype("float32").astype("float64")
+    p = 1 / (1 + np.exp(-logits))
+    return np.stack(masks).astype("float32"), p.astype("float32")
 
 
 def options(radius):
@@ -65,20 +66,18 @@ def norms(maps):
 @functools.cache
 def expect(radius):
     """Values and gradients in float64, and what one rounding does to these."""
-    masks, logits = inputs()
-    p = 1 / (1 + np.exp(-logits.astype("float64")))
-    given = p.astype("float32").astype("float64")
+    masks, p = inputs()
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, p.shape)
-    rounded = given + noise * np.spacing(p.astype("float32"))
-    value, slope = rmi.rmi_loss(masks, given, **options(radius))
+    rounded = p + noise * np.spacing(p)
+    p = p.astype("float64")
+    value, slope = rmi.rmi_loss(masks, p, **options(radius))
     _, other = rmi.rmi_loss(masks, rounded, **options(radius))
     return value, slope, norms(other - slope)
 
 
 @functools.cache
 def measure(radius, mode):
-    masks, logits = inputs()
-    p = (1 / (1 + np.exp(-logits.astype("float64")))).astype("float32")
+    masks, p = inputs()
     packed = np.concatenate([p, masks[..., None]], axis=-1)
 
     def loss(x):
