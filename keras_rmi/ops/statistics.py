@@ -159,12 +159,8 @@ def _factor(matrix, finite, pair, t, mean, radius, epsilon):
 
 def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
     """The factor of J from one of about J, and Z."""
-    matrix = ops.concatenate(
-        [to_white, -_backend.matmul(to_white, mean)], axis=-1
-    )
-    matrix = ops.concatenate(
-        [matrix, ops.zeros_like(matrix[..., :1, :]) + _last(matrix)], axis=-2
-    )
+    # What the mean is off by does not matter: its square would.
+    matrix = _centring(to_white, mean)
 
     def of_band(band):
         z = _samples(band, radius, 1, {})
@@ -174,10 +170,9 @@ def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
     rest = bands.rest(pair)
     if rest is not None:
         moments = moments + of_band(rest)
-    scatter, _ = _scatter(moments)
     prior = _backend.matmul(to_white, _prior_root(t, radius, epsilon))
     prior = _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
-    return _backend.matmul(shifted, ops.cholesky(scatter + prior))
+    return _backend.matmul(shifted, ops.cholesky(moments + prior))
 
 
 def _scatter(moments):
@@ -188,9 +183,9 @@ def _scatter(moments):
     return moments[..., :-1, :-1] - centre, sums / count
 
 
-def _last(matrix):
-    """Row that keeps the ones of `samples`."""
-    return ops.one_hot(matrix.shape[-1] - 1, matrix.shape[-1], dtype="float32")
+def _centring(matrix, mean):
+    """`matrix` for samples with a row of ones, less the mean."""
+    return ops.concatenate([matrix, -_backend.matmul(matrix, mean)], axis=-1)
 
 
 def _gradient_shapes(found, radius, epsilon, of_labels):
@@ -225,11 +220,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     matrices = [to_probabilities - t[..., None, None] * to_residual]
     if of_labels:
         matrices.append(to_residual)
-    # The mean is subtracted by the row of ones: (planes, d, 2d + 1).
-    matrices = [
-        ops.concatenate([m, -_backend.matmul(m, mean)], axis=-1)
-        for m in matrices
-    ]
+    matrices = [_centring(m, mean) for m in matrices]
     to_groups = [_to_groups(m, members, radius) for m in matrices]
 
     def pull_back(arrays):
