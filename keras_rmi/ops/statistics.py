@@ -8,8 +8,8 @@ pixels, the arrays of every step are
     coordinates Z of P and E, and 1    (2D + 1, n)        one band at a time
     products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
-    Cholesky factor L of J             (planes, 2d, 2d)  see `_factor`
-    value  sum_{i>d} log L_ii / d      (planes,)
+    K: last d rows of L^-1, J = L L'   (planes, d, 2d)  see `_whitening`
+    value  -sum_i log K_i,d+i / d      (planes,)
 
 Regions that lie one below the other share most of their pixels, so they are
 taken in groups: D = d (2R-2)/R coordinates stand for R - 1 regions, and n is
@@ -25,11 +25,11 @@ that of the textbook form
 large is subtracted from something large: the residual takes out what P
 explains of Y, the filters what neighbouring pixels have in common.
 
-The gradient is a product of the same small matrices: with K the last d rows
-of L^-1, the cotangent of a region's coordinates is K'K times them, / d. So Z,
-which is several times as large as the planes, is made again instead of being
-kept, and T', K'K and the A_i become one matrix, so that one product gives the
-cotangents of the pixels of the groups themselves.
+The gradient is a product of the same small matrices: the cotangent of a
+region's coordinates is K'K times them, / d. So Z, which is several times as
+large as the planes, is made again instead of being kept, and T', K'K and the
+A_i become one matrix, so that one product gives the cotangents of the pixels
+of the groups themselves.
 """
 
 import math
@@ -80,14 +80,15 @@ def _shapes(planes, radius, epsilon):
     """Of what `_evaluate` returns."""
     n, height, width = planes[0].shape
     size = 2 * radius[0] * radius[1]
-    return (n,), (n, 2, height, width), (n,), (n, size, size), (n, size, 1)
+    half = size // 2
+    return (n,), (n, 2, height, width), (n,), (n, half, size), (n, size, 1)
 
 
 @_backend_modes.operation(
     "region_statistics", "Tensor[] arrays, int[] radius, float epsilon", _shapes
 )
 def _evaluate(planes, radius, epsilon, memory):
-    """The value, the pair of planes, t, the factor and the mean of Z."""
+    """The value, the pair of planes, t, K and the mean of Z."""
     radius = tuple(radius)  # a list where it comes through a compiler
     dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
@@ -118,49 +119,51 @@ def _evaluate(planes, radius, epsilon, memory):
     scatter, mean = _scatter(moments)
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
-    factor = _factor(matrix, finite, pair, t, mean, radius, epsilon)
-    diagonal = ops.diagonal(factor, axis1=-2, axis2=-1)[..., dimension:]
+    whitening = _whitening(matrix, finite, pair, t, mean, radius, epsilon)
+    whitening = whitening[..., dimension:, :]
+    diagonal = ops.diagonal(whitening[..., dimension:], axis1=-2, axis2=-1)
     offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
-    value = ops.mean(ops.log(diagonal), axis=-1) - offset
+    value = -ops.mean(ops.log(diagonal), axis=-1) - offset
     value = value * one_or_nan(finite[..., 0, 0])
-    return value, pair, t, factor, mean
+    return value, pair, t, whitening, mean
 
 
-def _factor(matrix, finite, pair, t, mean, radius, epsilon):
-    """Cholesky factor of J, (planes, 2d, 2d), also where J is near singular.
+def _whitening(matrix, finite, pair, t, mean, radius, epsilon):
+    """L^-1, (planes, 2d, 2d), also where J is near singular.
 
     Where few patterns fill a plane, as along a straight edge, float32
     cannot hold the small eigenvalues of products, but it can hold Z. So the
-    factor L of J with a larger diagonal takes Z to L^-1 Z, whose products
-    are near the identity, and the factor of these times L is that of J:
-    Cholesky QR with a shift (Fukaya et al. 2020, arXiv:1809.11085).
+    factor S of J with a larger diagonal takes Z to S^-1 Z, whose products
+    are near the identity, and the inverse of their factor times S^-1 is that
+    of L: Cholesky QR with a shift (Fukaya et al. 2020, arXiv:1809.11085).
     """
     identity = ops.eye(matrix.shape[-1], dtype="float32")
     # NaN from the network must come out as NaN: a factorisation of NaN
     # raises on some backends.
     matrix = ops.where(finite, matrix, identity)
-    shifted = ops.cholesky(matrix * (1.0 + _SHIFT * identity))
-    to_white = _backend_regions.inverse_lower(shifted)
+    first = _inverse_factor(matrix * (1.0 + _SHIFT * identity))
     # The trace of the inverse of J, with ones on its diagonal: the error of
     # log det J in units of that of J.
     scale = ops.diagonal(matrix, axis1=-2, axis2=-1)[:, None, :]
-    spread = ops.sum(ops.square(to_white) * scale, axis=(-2, -1))
+    spread = ops.sum(ops.square(first) * scale, axis=(-2, -1))
     small = spread > _SPREAD * matrix.shape[-1]
-    factor = ops.cholesky(ops.where(small[:, None, None], identity, matrix))
+    whitening = _inverse_factor(
+        ops.where(small[:, None, None], identity, matrix)
+    )
     bands = _Bands(pair, radius, 1)
     return _backend_blocks.map_where(
         lambda arrays: (_refined(*arrays, bands, radius, epsilon),),
         small,
-        (shifted, to_white, pair, t, mean),
-        factor,
+        (first, pair, t, mean),
+        whitening,
         bands.plane_bytes,
     )
 
 
-def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
-    """The factor of J from one of about J, and Z."""
-    # What the mean is off by does not matter: its square would.
-    matrix = _centring(to_white, mean)
+def _refined(first, pair, t, mean, bands, radius, epsilon):
+    """L^-1 from that of about J, and Z."""
+    # The mean is off by so little that its products need not be taken out.
+    matrix = _centring(first, mean)
 
     def of_band(band):
         z = _samples(band, radius, 1, {})
@@ -170,9 +173,14 @@ def _refined(shifted, to_white, pair, t, mean, bands, radius, epsilon):
     rest = bands.rest(pair)
     if rest is not None:
         moments = moments + of_band(rest)
-    prior = _backend.matmul(to_white, _prior_root(t, radius, epsilon))
+    prior = _backend.matmul(first, _prior_root(t, radius, epsilon))
     prior = _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
-    return _backend.matmul(shifted, ops.cholesky(moments + prior))
+    return _backend.matmul(_inverse_factor(moments + prior), first)
+
+
+def _inverse_factor(matrix):
+    """Of the Cholesky factor."""
+    return _backend_regions.inverse_lower(ops.cholesky(matrix))
 
 
 def _scatter(moments):
@@ -200,14 +208,13 @@ def _gradient_shapes(found, radius, epsilon, of_labels):
 )
 def _differentiate(found, radius, epsilon, of_labels, memory):
     """Of the probabilities and, if wanted, the labels."""
-    value, pair, t, factor, mean = found
+    value, pair, t, whitening, mean = found
     radius = tuple(radius)
     dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
     step = _step(pair, radius)
     members = _members(radius, step)
     bands = _Bands(pair, radius, step)
-    whitening = _backend_regions.inverse_lower(factor)[..., dimension:, :]
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d) each.
     to_probabilities, to_residual = (
