@@ -46,10 +46,8 @@ RECORDED_NORM = 1e-4
 HARD_VALUE = 1e-3
 HARD_DIRECTION = 1e-4
 HARD_NORM = 1e-2
-# Against float64 where covariances are singular but for epsilon: there the
-# gradient changes much with the last bit of a probability.
+# The value where covariances are singular but for epsilon.
 SHAPE_VALUE = 1e-5
-SHAPE_ROUNDINGS = 30
 # A gradient that is zero, against that of an ordinary prediction.
 NEGLIGIBLE = 1e-5
 # Against float64 on ordinary inputs; between two forms of one input.

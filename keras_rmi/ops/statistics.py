@@ -55,7 +55,7 @@ from keras_rmi.ops.regions import (
 )
 
 # Added to the diagonal, relative to it: more than the error of the products.
-_SHIFT = 1e-5
+_SHIFT = 3e-5
 # How much the error of J may grow before its products are made again.
 _SPREAD = 10.0
 
