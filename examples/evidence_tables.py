@@ -24,6 +24,7 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 MISSING = "\N{EN DASH}"
+LAST_PROBES = 5  # of a training, a mean of which is its end
 TITLES = {
     ("downsampling", "rmi"): "avg, DF 3",
     ("region", "rmi"): "R 3",
@@ -83,7 +84,8 @@ def _losses(name, found, timing, short=False):
     bands = BANDS[:1] if short else BANDS
     head = ["loss", "seeds", "mIoU", "over CE"]
     head += [f"mIoU, {width} px" for width in bands]
-    head += [] if short else ["seconds/step", "extra ms/image"]
+    if not short:
+        head += ["on training crops", "seconds/step", "extra ms/image"]
     lines = []
     for row in rows.TABLES[name]:
         runs = found.get(row, {})
@@ -93,10 +95,17 @@ def _losses(name, found, timing, short=False):
         line = [title, len(runs), _score(runs), _over(found, row)]
         line += [_score(runs, f"band {width}") for width in bands]
         if not short:
+            line.append(spread(_fits(runs)))
             line.append(_seconds(timing.get("seconds", {}).get(row)))
             line.append(_extra(runs))
         lines.append(line)
     return table(head, lines)
+
+
+def _fits(runs):
+    """The mIoU on crops of training images at the end, of each run."""
+    curves = [run.get("curve", {}).get("train_miou") for run in runs.values()]
+    return [np.mean(curve[-LAST_PROBES:]) for curve in curves if curve]
 
 
 def _extra(runs):

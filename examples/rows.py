@@ -19,6 +19,11 @@ ROWS = {
     "rmi-softmax": Row("RMI, softmax", "rmi", {"activation": "softmax"}),
     "rmi-warm": Row("RMI, warm-up", "rmi", warm=True),
     "rmi-filled": Row("RMI, void filled", "rmi", filled=True),
+    "rmi-softmax-w0.1": Row(
+        "RMI, softmax, weight 0.1",
+        "rmi",
+        {"activation": "softmax", "rmi_weight": 0.1},
+    ),
     "rmi-dice": Row("RMI + Dice", "rmi+dice"),
     **{
         f"rmi-{pooling}4": Row(
@@ -50,7 +55,7 @@ PLAN = (
     ("ce", "bce", "rmi", "rmi-softmax"),
     (
         *("rmi-df1", "rmi-df2", "rmi-df4"),
-        *("rmi-warm", "rmi-filled"),
+        *("rmi-softmax-w0.1", "rmi-warm", "rmi-filled"),
         *("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
         *("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
         *("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
@@ -63,7 +68,10 @@ TABLES = {
         *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
         *("rmi", "rmi-softmax", "rmi-dice"),
     ),
-    "causes": ("ce", "bce", "rmi", "rmi-softmax", "rmi-warm", "rmi-filled"),
+    "causes": (
+        *("ce", "bce", "rmi", "rmi-softmax", "rmi-softmax-w0.1"),
+        *("rmi-warm", "rmi-filled"),
+    ),
     "downsampling": (
         *("rmi-interpolate4", "rmi-max4", "rmi-df4"),
         *("rmi-df1", "rmi-df2", "rmi", "rmi-df6"),

@@ -779,7 +779,7 @@ def test_void_and_pixels_outside_do_not_count():
 
 
 def write_result(folder, row, seed, hits):
-    """A run whose only score is `hits` of 100 pixels of one class."""
+    """A run whose scores are all `hits` of 100, but early ones."""
     folder.mkdir(exist_ok=True)
     score = hits / 100
     result = {
@@ -787,6 +787,7 @@ def write_result(folder, row, seed, hits):
         "seed": seed,
         "setting": {"data": "scenes", "scored": "test", "steps": 5},
         "mean_iou": dict.fromkeys(("all", "band 3", "band 5"), score),
+        "curve": {"train_miou": [0.0, *[score] * 5]},
     }
     result["setting"]["learning_rate"] = 0.5
     path = folder / f"{row}-{seed}.json"
@@ -811,6 +812,8 @@ def test_tables_hold_means_and_deviations(tmp_path, capsys):
         if line.startswith("|")
     }
     assert lines["CE"][1:3] == ["2", "55.0 ± 7.1"]
+    assert lines["CE"][6] == "55.0 ± 7.1"
+    assert lines["Dice"][6] == evidence_tables.MISSING
     assert lines["BCE"][1:4] == ["1", "55.0", "+5.0"]
     assert lines["RMI"][1:4] == ["2", "59.0 ± 9.9", "+4.0 ± 2.8"]
     assert lines["Dice"][1] == "0"
