@@ -264,9 +264,11 @@ def _residual(labels, probabilities, radius, epsilon):
     labels = _centred(labels, radius)
     probabilities = _centred(probabilities, radius)
     # The value does not depend on t: the ridge coefficient only makes the
-    # residual small, also for a class that is absent.
-    t = ops.sum(labels * probabilities, axis=(-2, -1)) / (
-        ops.sum(ops.square(probabilities), axis=(-2, -1)) + epsilon
+    # residual small, also for a class that is absent. Where no centre is of
+    # the class, but a corner of every region, it is zero, as the gradient is.
+    y, p = _centres(labels, radius), _centres(probabilities, radius)
+    t = ops.sum(y * p, axis=(-2, -1)) / (
+        ops.sum(ops.square(p), axis=(-2, -1)) + epsilon
     )
     residual = labels - t[..., None, None] * probabilities
     return ops.stack([probabilities, residual], axis=-3), t
@@ -281,11 +283,16 @@ def _centred(planes, radius):
     exceeds epsilon where a map is constant.
     """
     for _ in range(2):
-        centres = planes
-        for axis, size in enumerate(radius, start=len(planes.shape) - 2):
-            centres = shift(centres, size // 2, size, axis)
+        centres = _centres(planes, radius)
         mean = ops.mean(ops.mean(centres, axis=-1), axis=-1)
         planes = planes - mean[..., None, None]
+    return planes
+
+
+def _centres(planes, radius):
+    """The pixels in the centre of a region: (..., h - R + 1, w - R + 1)."""
+    for axis, size in enumerate(radius, start=len(planes.shape) - 2):
+        planes = shift(planes, size // 2, size, axis)
     return planes
 
 
