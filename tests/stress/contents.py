@@ -20,7 +20,13 @@ def generator(random):
 def draw_ids(random, size, num_classes):
     """Class ids (N,H,W) without void."""
     rng = generator(random)
-    kind = random.choice(("blocks", "noise", "one class", "pixel", "absent"))
+    kind = random.choice(
+        ("blocks", "noise", "shapes", "one class", "pixel", "absent")
+    )
+    if kind == "shapes":
+        return np.stack(
+            [_shapes(rng, size[1:], num_classes) for _ in range(size[0])]
+        )
     if kind == "one class":
         return np.full(size, rng.integers(num_classes))
     if kind == "pixel":
@@ -34,6 +40,24 @@ def draw_ids(random, size, num_classes):
     grid = (count, -(-height // cell), -(-width // cell))
     ids = rng.integers(0, present, grid)
     return ids.repeat(cell, axis=1).repeat(cell, axis=2)[:, :height, :width]
+
+
+def _shapes(rng, size, num_classes):
+    """Class ids (H,W): half planes and discs, one over the other.
+
+    Half of the straight edges are level, upright or diagonal: few patterns
+    fill such maps.
+    """
+    rows, columns = np.indices(size)
+    ids = np.zeros(size, int)
+    for _ in range(rng.integers(1, 4)):
+        down = rows - rng.uniform(0, size[0])
+        right = columns - rng.uniform(0, size[1])
+        angle = rng.choice((rng.integers(8) / 4, rng.uniform(0, 2))) * np.pi
+        half = np.sin(angle) * down + np.cos(angle) * right > 0
+        disc = np.hypot(down, right) < rng.uniform(1, max(size))
+        ids[rng.choice((half, disc))] = rng.integers(num_classes)
+    return ids
 
 
 def draw_void(random, size):
@@ -71,7 +95,7 @@ def draw_dense(random, ids, num_classes):
     return labels
 
 
-ORDINARY = ("noisy", "sure", "barely initialised", "ramp")
+ORDINARY = ("noisy", "sure", "clean", "barely initialised", "ramp")
 EXTREME = ("constant", "exact", "inverted", "tiny", "huge", "all magnitudes")
 
 
@@ -86,6 +110,10 @@ def draw_logits(random, targets, dtype, largest):
         level = random.choice((0.0, 1.0, -3.0, 30.0, -largest, largest))
         step = random.choice((0.0, 0.1))
         x = level + step * np.arange(shape[-1]) + np.zeros(shape)
+    elif kind == "clean":
+        # As certain everywhere, and off by a pixel or not.
+        offset = random.choice((0, 1))
+        x = random.choice((0.5, 2.0, 6.0)) * np.roll(signs, offset, axis=1)
     elif kind == "ramp":
         x = np.linspace(-3, 3, shape[1])[:, None, None] * np.ones(shape)
         x = x + 0.1 * noise
