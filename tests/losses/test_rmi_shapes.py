@@ -100,3 +100,18 @@ def test_gradient_is_that_of_float64(radius, mode):
     slopes = expect(radius)[1]
     errors = norms(gradients - slopes) / norms(slopes)
     assert np.all(errors <= HARD_NORM), NAMES[np.argmax(errors)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_gradient_where_all_regions_have_the_same_labels(mode):
+    """A map one region wide, and an edge in the same place of each."""
+    mask = np.zeros((1, 9, 4), "float32")
+    mask[..., -1] = 1.0
+    p = np.random.default_rng(0).uniform(0.1, 0.9, (1, 9, 4, 1))
+
+    def loss(p):
+        return keras_rmi.rmi_loss(mask, p, **options(4))
+
+    value, gradient = value_and_gradient(loss, p.astype("float32"), mode)
+    np.testing.assert_allclose(value, 0.0, atol=1e-6)
+    np.testing.assert_allclose(gradient, 0.0, atol=1e-8)
