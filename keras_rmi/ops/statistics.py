@@ -122,8 +122,10 @@ def _evaluate(planes, radius, epsilon, memory):
     whitening = _whitening(matrix, finite, pair, t, mean, radius, epsilon)
     whitening = whitening[..., dimension:, :]
     diagonal = ops.diagonal(whitening[..., dimension:], axis1=-2, axis2=-1)
-    offset = 0.5 * (math.log(2.0) * (sum(radius) - 2) + math.log(epsilon))
-    value = -ops.mean(ops.log(diagonal), axis=-1) - offset
+    # Entry by entry, so that a class that is absent has a value of 0: the
+    # differences of large logarithms would add up over many classes.
+    ratio = diagonal * _prior_diagonal(radius, epsilon)
+    value = -ops.mean(ops.log(ratio), axis=-1)
     value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, whitening, mean
 
@@ -418,6 +420,13 @@ def _prior_root(t, radius, epsilon):
     upper = ops.concatenate([basis, 0.0 * basis], axis=-1)
     lower = ops.concatenate([-t * basis, basis], axis=-1)
     return ops.concatenate([upper, lower], axis=-2)
+
+
+def _prior_diagonal(radius, epsilon):
+    """Of the factor of epsilon G, constants (d,): L_ii without labels."""
+    basis = binomial_matrix(radius).astype(float)
+    diagonal = np.diagonal(np.linalg.cholesky(basis @ basis.T))
+    return ops.convert_to_tensor(math.sqrt(epsilon) * diagonal, dtype="float32")
 
 
 def _prior(t, metric):
