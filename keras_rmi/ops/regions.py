@@ -85,9 +85,8 @@ def _cascade(x, size, axis, stride=1):
 def binomial_matrix(radius):
     """T with coordinates = T region_vector, (R*R, R*R) NumPy.
 
-    `ln |det T| = d ln(2) (R_rows + R_columns - 2) / 2`. T is no rotation, but
-    close to one: with rows scaled to unit length, T T' has a condition number
-    of 4 for R = 3 and 24 for R = 5.
+    T is no rotation, but close to one: with rows scaled to unit length, T T'
+    has a condition number of 4 for R = 3 and 24 for R = 5.
     """
     rows, columns = map(_filters, radius)
     return np.kron(rows, columns)

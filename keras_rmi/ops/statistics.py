@@ -9,7 +9,7 @@ pixels, the arrays of every step are
     products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
     K: last d rows of L^-1, J = L L'   (planes, d, 2d)  see `_whitening`
-    value  -sum_i log K_i,d+i / d      (planes,)
+    value  -sum_i log c_i K_i,d+i / d  (planes,)  c: diagonal of L, no labels
 
 Regions that lie one below the other share most of their pixels, so they are
 taken in groups: D = d (2R-2)/R coordinates stand for R - 1 regions, and n is
