@@ -122,11 +122,14 @@ def _evaluate(planes, radius, epsilon, memory):
     whitening = _whitening(matrix, finite, pair, t, mean, radius, epsilon)
     whitening = whitening[..., dimension:, :]
     diagonal = ops.diagonal(whitening[..., dimension:], axis1=-2, axis2=-1)
-    # Entry by entry, so that a class that is absent has a value of 0: the
-    # differences of large logarithms would add up over many classes.
+    # Entry by entry: large logarithms would lose digits in their difference.
     ratio = diagonal * _prior_diagonal(radius, epsilon)
     value = -ops.mean(ops.log(ratio), axis=-1)
-    value = value * one_or_nan(finite[..., 0, 0])
+    # Labels that are the same everywhere have the value 0, whose rounding
+    # would add up over many classes that are absent.
+    labelled = ops.diagonal(scatter, axis1=-2, axis2=-1)[..., dimension:]
+    labelled = ops.sum(labelled, axis=-1) > 0.0
+    value = ops.where(labelled, value, 0.0) * one_or_nan(finite[..., 0, 0])
     return value, pair, t, whitening, mean
 
 

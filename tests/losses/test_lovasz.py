@@ -162,7 +162,8 @@ def test_certain_logits_are_finite_right_or_wrong(name):
         np.concatenate([perfect, -perfect]),
     )
     assert_finite(value, gradient)
-    assert np.all(value[:3] == 0.0)
+    # Some machines give a probability of 1 - 2^-24 there.
+    assert np.all(value[:3] <= np.finfo("float32").eps)
     assert np.all(value[3:] > 0.9)
 
 

@@ -181,8 +181,8 @@ def test_softmax_needs_two_channels():
 @pytest.mark.xfail(
     DEFAULT_MODE == "compiled",
     reason=f"{BACKEND} rounds a resized map in two ways where it is fused, "
-    "which beyond 1e8 makes `exp(x - max(x))` infinite",
-    strict=True,
+    "which beyond 1e8 makes `exp(x - max(x))` infinite on some machines",
+    strict=False,
 )
 def test_huge_logits_have_a_finite_value_and_gradient():
     rng = np.random.default_rng(0)

@@ -115,3 +115,17 @@ def test_no_gradient_where_all_regions_have_the_same_labels(mode):
     value, gradient = value_and_gradient(loss, p.astype("float32"), mode)
     np.testing.assert_allclose(value, 0.0, atol=1e-6)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-8)
+
+
+def test_classes_that_are_absent_or_everywhere_have_the_value_zero():
+    """Exactly: what is left of each would add up over many classes."""
+    masks = np.zeros((2, 12, 12, 60), "float32")
+    masks[1, ..., ::7] = 1.0
+    p = np.random.default_rng(0).uniform(0.0, 1.0, masks.shape)
+
+    def loss(p):
+        return keras_rmi.rmi_loss(masks, p, **options(radius=3))
+
+    value, gradient = value_and_gradient(loss, p.astype("float32"))
+    assert np.all(value == 0.0)
+    assert np.all(gradient == 0.0)
