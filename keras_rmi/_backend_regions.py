@@ -63,12 +63,18 @@ def second_moments(z):
     if BACKEND != "torch":
         return matmul(ops.swapaxes(z, -1, -2), z)
     rows = z[..., :-1, :]
-    sums = ops.sum(rows, axis=-1)[..., None]
-    count = ops.full_like(sums[..., :1, :], z.shape[-1])
-    products = _product_of_rows(rows)
-    above = ops.concatenate([products, sums], axis=-1)
-    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
-    return ops.concatenate([above, below], axis=-2)
+    return _with_sums(rows, _product_of_rows(rows))
+
+
+def second_moments_of(matrix, z):
+    """The same of `matrix` times `samples`.
+
+    The sums come apart: those of a product add one term after the other.
+    """
+    y = transform(matrix, z, {})
+    if BACKEND == "torch":
+        return _with_sums(y, _product_of_rows(y))
+    return _with_sums(y, matmul(y, ops.swapaxes(y, -1, -2)))
 
 
 def _product_of_rows(rows):
@@ -78,12 +84,13 @@ def _product_of_rows(rows):
     return products[0] if len(products) == 1 else sum(products)
 
 
-def second_moments_of(matrix, z):
-    """Products Y Y' of Y = `matrix` times `samples`."""
-    y = transform(matrix, z, {})
-    if BACKEND == "torch":
-        return _product_of_rows(y)
-    return matmul(y, ops.swapaxes(y, -1, -2))
+def _with_sums(rows, products):
+    """Products of rows and of a last row of ones."""
+    sums = ops.sum(rows, axis=-1)[..., None]
+    count = ops.full_like(sums[..., :1, :], ops.shape(rows)[-1])
+    above = ops.concatenate([products, sums], axis=-1)
+    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
+    return ops.concatenate([above, below], axis=-2)
 
 
 def transform(matrix, z, memory):

@@ -8,7 +8,7 @@ pixels, the arrays of every step are
     coordinates Z of P and E, and 1    (2D + 1, n)        one band at a time
     products Z Z'                      (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
-    K: last d rows of L^-1, J = L L'   (planes, d, 2d)  see `_whitening`
+    K: last d rows of [L^-1, -L^-1 m]  (planes, d, 2d + 1)  see `_whitening`
     value  -sum_i log c_i K_i,d+i / d  (planes,)  c: diagonal of L, no labels
 
 Regions that lie one below the other share most of their pixels, so they are
@@ -18,7 +18,8 @@ stays in the cache. What remains at the lower border goes one by one, D = d.
 The products of the regions' own coordinates, T times a region with T the
 binomial filters of `regions`, are A_i Z Z' A_i' summed over the members i.
 
-J is these products, centred, + a [[G, -t G], [-t G, (1 + t^2) G]], G = T T'.
+J = L L' is these products, centred by the mean m of the coordinates, +
+a [[G, -t G], [-t G, (1 + t^2) G]], G = T T'.
 Both changes of variables have a determinant that is known, so the value is
 that of the textbook form
 1/(2d) log det(M + a I), M = S_YY - S_YP (S_PP + a I)^-1 S_PY, but nothing
@@ -81,14 +82,14 @@ def _shapes(planes, radius, epsilon):
     n, height, width = planes[0].shape
     size = 2 * radius[0] * radius[1]
     half = size // 2
-    return (n,), (n, 2, height, width), (n,), (n, half, size), (n, size, 1)
+    return (n,), (n, 2, height, width), (n,), (n, half, size + 1)
 
 
 @_backend_modes.operation(
     "region_statistics", "Tensor[] arrays, int[] radius, float epsilon", _shapes
 )
 def _evaluate(planes, radius, epsilon, memory):
-    """The value, the pair of planes, t, K and the mean of Z."""
+    """The value, the pair of planes, t and K."""
     radius = tuple(radius)  # a list where it comes through a compiler
     dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
@@ -119,9 +120,10 @@ def _evaluate(planes, radius, epsilon, memory):
     scatter, mean = _scatter(moments)
     matrix = scatter + _prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
-    whitening = _whitening(matrix, finite, pair, t, mean, radius, epsilon)
+    whitening = _whitening(matrix, finite, mean, pair, t, radius, epsilon)
     whitening = whitening[..., dimension:, :]
-    diagonal = ops.diagonal(whitening[..., dimension:], axis1=-2, axis2=-1)
+    diagonal = whitening[..., dimension:-1]
+    diagonal = ops.diagonal(diagonal, axis1=-2, axis2=-1)
     # Entry by entry: large logarithms would lose digits in their difference.
     ratio = diagonal * _prior_diagonal(radius, epsilon)
     value = -ops.mean(ops.log(ratio), axis=-1)
@@ -130,17 +132,18 @@ def _evaluate(planes, radius, epsilon, memory):
     labelled = ops.diagonal(scatter, axis1=-2, axis2=-1)[..., dimension:]
     labelled = ops.sum(labelled, axis=-1) > 0.0
     value = ops.where(labelled, value, 0.0) * one_or_nan(finite[..., 0, 0])
-    return value, pair, t, whitening, mean
+    return value, pair, t, whitening
 
 
-def _whitening(matrix, finite, pair, t, mean, radius, epsilon):
-    """L^-1, (planes, 2d, 2d), also where J is near singular.
+def _whitening(matrix, finite, mean, pair, t, radius, epsilon):
+    """[L^-1, -L^-1 mean], (planes, 2d, 2d + 1), also where J is near singular.
 
     Where few patterns fill a plane, as along a straight edge, float32
     cannot hold the small eigenvalues of products, but it can hold Z. So the
     factor S of J with a larger diagonal takes Z to S^-1 Z, whose products
     are near the identity, and the inverse of their factor times S^-1 is that
     of L: Cholesky QR with a shift (Fukaya et al. 2020, arXiv:1809.11085).
+    What is left of the mean is more exact there, too.
     """
     identity = ops.eye(matrix.shape[-1], dtype="float32")
     # NaN from the network must come out as NaN: a factorisation of NaN
@@ -159,28 +162,29 @@ def _whitening(matrix, finite, pair, t, mean, radius, epsilon):
     return _backend_blocks.map_where(
         lambda arrays: (_refined(*arrays, bands, radius, epsilon),),
         small,
-        (first, pair, t, mean),
-        whitening,
+        (_centring(first, mean), pair, t),
+        _centring(whitening, mean),
         bands.plane_bytes,
     )
 
 
-def _refined(first, pair, t, mean, bands, radius, epsilon):
-    """L^-1 from that of about J, and Z."""
-    # The mean is off by so little that its products need not be taken out.
-    matrix = _centring(first, mean)
+def _refined(first, pair, t, bands, radius, epsilon):
+    """The whitening from that of about J, and Z."""
 
     def of_band(band):
         z = _samples(band, radius, 1, {})
-        return _backend_regions.second_moments_of(matrix, z)
+        return _backend_regions.second_moments_of(first, z)
 
     moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
     rest = bands.rest(pair)
     if rest is not None:
         moments = moments + of_band(rest)
-    prior = _backend.matmul(first, _prior_root(t, radius, epsilon))
+    scatter, mean = _scatter(moments)
+    linear, offset = first[..., :-1], first[..., -1:]
+    prior = _backend.matmul(linear, _prior_root(t, radius, epsilon))
     prior = _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
-    return _backend.matmul(_inverse_factor(moments + prior), first)
+    first = ops.concatenate([linear, offset - mean], axis=-1)
+    return _backend.matmul(_inverse_factor(scatter + prior), first)
 
 
 def _inverse_factor(matrix):
@@ -197,7 +201,7 @@ def _scatter(moments):
 
 
 def _centring(matrix, mean):
-    """`matrix` for samples with a row of ones, less the mean."""
+    """`matrix` for samples, less their mean, with a row of ones."""
     return ops.concatenate([matrix, -_backend.matmul(matrix, mean)], axis=-1)
 
 
@@ -213,7 +217,7 @@ def _gradient_shapes(found, radius, epsilon, of_labels):
 )
 def _differentiate(found, radius, epsilon, of_labels, memory):
     """Of the probabilities and, if wanted, the labels."""
-    value, pair, t, whitening, mean = found
+    value, pair, t, whitening = found
     radius = tuple(radius)
     dimension = math.prod(radius)
     basis = ops.convert_to_tensor(binomial_matrix(radius))
@@ -221,18 +225,17 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     members = _members(radius, step)
     bands = _Bands(pair, radius, step)
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
-    # Cotangents of the vectors of P and E: (planes, d, 2d) each.
+    # Cotangents of the vectors of P and E: (planes, d, 2d + 1) each.
     to_probabilities, to_residual = (
         _backend.matmul(
             ops.swapaxes(_backend.matmul(block, basis), -1, -2), whitening
         )
         / dimension
-        for block in (whitening[..., :dimension], whitening[..., dimension:])
+        for block in (whitening[..., :dimension], whitening[..., dimension:-1])
     )
     matrices = [to_probabilities - t[..., None, None] * to_residual]
     if of_labels:
         matrices.append(to_residual)
-    matrices = [_centring(m, mean) for m in matrices]
     to_groups = [_to_groups(m, members, radius) for m in matrices]
 
     def pull_back(arrays):

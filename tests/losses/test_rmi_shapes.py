@@ -102,6 +102,27 @@ def test_gradient_is_that_of_float64(radius, mode):
     assert np.all(errors <= HARD_NORM), NAMES[np.argmax(errors)]
 
 
+def test_gradient_of_a_long_edge_is_as_exact_as_its_probabilities():
+    """Level and upright: equal terms in a row, which are rounded one way."""
+    side = 192
+    rows = np.mgrid[:side, :side][0] - 0.4 * side
+    distances = np.stack([rows, rows.T])
+    logits = np.clip(8 * (distances - 1.3), -30, 30)[..., None]
+    masks, p = np.float32(distances > 0), np.float32(1 / (1 + np.exp(-logits)))
+    rng = np.random.default_rng(0)
+    rounded = p * (1 + 2.0**-24 * rng.uniform(-1, 1, p.shape))
+
+    def loss(p):
+        return keras_rmi.rmi_loss(masks, p, **options(3))
+
+    gradient = value_and_gradient(loss, p)[1]
+    exact, other = (
+        rmi.rmi_loss(masks, p.astype("float64"), **options(3))[1]
+        for p in (p, rounded)
+    )
+    assert np.all(norms(gradient - exact) <= norms(other - exact))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_no_gradient_where_all_regions_have_the_same_labels(mode):
     """A map one region wide, and an edge in the same place of each."""
