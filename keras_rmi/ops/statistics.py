@@ -275,9 +275,13 @@ def _residual(labels, probabilities, radius, epsilon):
     # residual small, also for a class that is absent. Where no centre is of
     # the class, but a corner of every region, it is zero, as the gradient is.
     y, p = _centres(labels, radius), _centres(probabilities, radius)
-    t = ops.sum(y * p, axis=(-2, -1)) / (
-        ops.sum(ops.square(p), axis=(-2, -1)) + epsilon
-    )
+    both = ops.sum(y * p, axis=(-2, -1))
+    own = ops.sum(ops.square(p), axis=(-2, -1))
+    # Where the centres are alike and the rest is not, they would make the
+    # residual large; with the mean of the plane it is no larger than Y.
+    count = ops.full_like(own, math.prod(ops.shape(p)[-2:]))
+    mean = ops.mean(ops.square(probabilities), axis=(-2, -1))
+    t = both / (ops.maximum(own, count * mean) + epsilon)
     residual = labels - t[..., None, None] * probabilities
     return ops.stack([probabilities, residual], axis=-3), t
 

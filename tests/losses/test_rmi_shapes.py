@@ -150,3 +150,20 @@ def test_classes_that_are_absent_or_everywhere_have_the_value_zero():
     value, gradient = value_and_gradient(loss, p.astype("float32"))
     assert np.all(value == 0.0)
     assert np.all(gradient == 0.0)
+
+
+def test_centres_that_are_alike_do_not_spoil_the_residual():
+    """A row of regions on a ramp, which tells little of the labels."""
+    rng = np.random.default_rng(0)
+    masks = np.float32(rng.random((32, 5, 8)) < 0.4)
+    ramp = np.linspace(-3, 3, 5)[:, None]
+    logits = ramp + 0.02 * (2 * masks - 1) + 0.01 * rng.normal(size=masks.shape)
+    p = np.float32(1 / (1 + np.exp(-logits)))[..., None]
+
+    def loss(p):
+        return keras_rmi.rmi_loss(masks, p, **options(5))
+
+    value, gradient = value_and_gradient(loss, p)
+    values, slopes = rmi.rmi_loss(masks, p.astype("float64"), **options(5))
+    assert_value(value, values, SHAPE_VALUE)
+    assert np.all(norms(gradient - slopes) <= HARD_NORM * norms(slopes))
