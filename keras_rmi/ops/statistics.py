@@ -202,7 +202,13 @@ def _scatter(moments):
 
 def _centring(matrix, mean):
     """`matrix` for samples, less their mean, with a row of ones."""
-    return ops.concatenate([matrix, -_backend.matmul(matrix, mean)], axis=-1)
+    # A product: for tf.vectorized_map a concatenation, whose parts a loop
+    # takes one by one, has no gradient, and it asks for one.
+    identity = ops.broadcast_to(
+        ops.eye(matrix.shape[-1], dtype="float32"), ops.shape(matrix)
+    )
+    centring = ops.concatenate([identity, -mean], axis=-1)
+    return _backend.matmul(matrix, centring)
 
 
 def _gradient_shapes(found, radius, epsilon, of_labels):
