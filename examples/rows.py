@@ -66,7 +66,7 @@ PLAN = (
 TABLES = {
     "losses": (
         *("ce", "bce", *REFINED, "affinity", "pyramid", "dice", "lovasz"),
-        *("rmi", "rmi-softmax", "rmi-dice"),
+        *("rmi", "rmi-softmax", "rmi-softmax-w0.1", "rmi-dice"),
     ),
     "causes": (
         *("ce", "bce", "rmi", "rmi-softmax", "rmi-softmax-w0.1"),
