@@ -131,6 +131,48 @@ def subtract_at(x, ids, values):
     return x - values[..., None] * one_hot(ids, x.shape[-1])
 
 
+def softmax(x):
+    """Softmax of the last axis; on torch as `_fill_no_vector` says."""
+    if not _fill_no_vector(x):
+        return ops.softmax(x, axis=-1)
+    x = ops.exp(_less_largest(x))
+    return x / ops.sum(x, axis=-1, keepdims=True)
+
+
+def log_softmax(x):
+    """Its logarithm."""
+    if not _fill_no_vector(x):
+        return ops.log_softmax(x, axis=-1)
+    x = _less_largest(x)
+    return x - ops.log(ops.sum(ops.exp(x), axis=-1, keepdims=True))
+
+
+def _fill_no_vector(x):
+    """Whether torch would take numbers one by one, five times as long.
+
+    On a CPU it does where the last axis is shorter than a vector.
+    https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/cpu/SoftMaxKernel.cpp
+    """
+    if BACKEND != "torch" or x.device.type != "cpu":
+        return False
+    return x.shape[-1] < _VECTOR
+
+
+def _vector():
+    """Numbers of float32 in a vector of torch."""
+    import torch
+
+    return 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
+
+
+_VECTOR = _vector() if BACKEND == "torch" else None
+
+
+def _less_largest(x):
+    # Not `keras.ops.max` (3.15), which torch.compile cannot read.
+    return x - x.amax(-1, keepdim=True).detach()
+
+
 def pad(x, sides, fill=0.0):
     """Cells of `fill` on both sides of every axis.
 

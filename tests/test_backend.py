@@ -70,6 +70,30 @@ def test_an_exception_of_the_function_comes_out_at_once():
     assert len(calls) == 1
 
 
+# Fewer classes than a vector of torch has numbers, as many, and more.
+@pytest.mark.parametrize("classes", [2, 7, 8, 15, 16, 21])
+def test_softmax_and_its_logarithm_are_those_of_float64(classes):
+    rng = np.random.default_rng(classes)
+    x = rng.standard_normal((5, 4, classes)).astype("float32")
+    x *= np.float32([1e-3, 1.0, 30.0, 1e30])[:, None]
+    shifted = x.astype("float64") - x.max(-1, keepdims=True)
+    p = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
+    logarithm = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    weights = rng.standard_normal(x.shape).astype("float32")
+    slope = p * (weights - (weights * p).sum(-1, keepdims=True))
+
+    def weighted(x):
+        return ops.sum(
+            _backend.softmax(x) * ops.convert_to_tensor(weights), axis=-1
+        )
+
+    value, gradient = value_and_gradient(weighted, x)
+    np.testing.assert_allclose(value, (weights * p).sum(-1), atol=1e-6)
+    np.testing.assert_allclose(gradient, slope, atol=1e-6)
+    value, _ = value_and_gradient(_backend.log_softmax, x)
+    np.testing.assert_allclose(value, logarithm, rtol=1e-6, atol=1e-6)
+
+
 def test_matmul_is_exact_while_fast_products_are_on(mode):
     # Products of a CPU are exact anyway: this is for a GPU.
     a, b = matrices()

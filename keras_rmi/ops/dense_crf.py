@@ -97,9 +97,9 @@ class MeanField:
                 total = -energy
                 for kernel, compat in kernels:
                     total = total - _energy(kernel(q), compat)
-                return _softmax(total)
+                return _backend.softmax(total)
 
-            return repeat(self._iterations, update, _softmax(-energy))
+            return repeat(self._iterations, update, _backend.softmax(-energy))
 
         q = _backend_sparse.with_capacity(
             index.counts,
@@ -133,12 +133,6 @@ def _energy(x, compat):
     if rank == 1:
         return compat * x
     return _backend.matmul(x, 0.5 * (compat + ops.transpose(compat)))
-
-
-def _softmax(x):
-    """Of the last axis: `ops.softmax` takes four times as long on torch."""
-    x = ops.exp(x - ops.stop_gradient(ops.max(x, axis=-1, keepdims=True)))
-    return x / ops.sum(x, axis=-1, keepdims=True)
 
 
 def dense_crf(

@@ -7,6 +7,7 @@ where a pixel is certainly right.
 
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._backend_gradients import holds_arrays
 
 _TINY = 1e-30
@@ -63,12 +64,12 @@ class SoftmaxFocal:
         self.class_weights = class_weights
 
     def pixel_loss(self, x, labels):
-        logs = ops.log_softmax(x, axis=-1)
+        logs = _backend.log_softmax(x)
         loss = -ops.power(-ops.expm1(logs), self.gamma) * logs
         return labels.pick(self._weight(loss))
 
     def gradient(self, x, labels, scale, cotangent):
-        logs = ops.log_softmax(x, axis=-1)
+        logs = _backend.log_softmax(x)
         p, miss = ops.exp(logs), -ops.expm1(logs)
         # -ln p / (1 - p), which is 1 at p = 1.
         ratio = ops.where(miss > 0.0, -logs / ops.maximum(miss, _TINY), 1.0)

@@ -16,6 +16,7 @@ differentiation would keep several maps of the size of the logits.
 import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._backend_gradients import holds_arrays
 from keras_rmi._validation import message
 
@@ -69,7 +70,7 @@ class SoftmaxLogits:
         self.class_weights = class_weights
 
     def probabilities(self, x):
-        return ops.softmax(x, axis=-1)
+        return _backend.softmax(x)
 
     def pixel_loss(self, x, labels):
         weighted = x if self.class_weights is None else self.class_weights * x
@@ -78,16 +79,19 @@ class SoftmaxLogits:
         return mass * normaliser - labels.pick(weighted)
 
     def gradient(self, x, labels, scale, cotangent):
-        p = self.probabilities(x)
-        pixel = region = None
+        slope = self.probabilities(x)
+        of_pixel = factor = None
         if scale is not None:
-            mass = labels.mass(self.class_weights)[..., None]
-            pixel = (scale * mass) * p
-            pixel = labels.subtract_from(pixel, scale, self.class_weights)
+            of_pixel = scale * labels.mass(self.class_weights)[..., None]
         if cotangent is not None:
-            mean = ops.sum(p * cotangent, axis=-1, keepdims=True)
-            region = p * (cotangent - mean)
-        return _add(pixel, region)
+            mean = ops.sum(slope * cotangent, axis=-1, keepdims=True)
+            offset = -mean if of_pixel is None else of_pixel - mean
+            factor = cotangent + offset
+        # In place on torch, as above.
+        slope *= of_pixel if factor is None else factor
+        if scale is None:
+            return slope
+        return labels.subtract_from(slope, scale, self.class_weights)
 
 
 @holds_arrays("class_weights")
