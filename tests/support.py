@@ -35,6 +35,7 @@ HAS_SHARDED_TYPES = BACKEND == "jax"
 ROOM = {"NPROC": "16"} if BACKEND == "jax" else {}
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
+
 # Devices of the CPU in the tests of many: processes, on torch.
 MANY = {"tensorflow": 2, "jax": 4, "torch": 2}[BACKEND]
 
@@ -69,6 +70,11 @@ HALF = {"float16": 2.0**-10, "bfloat16": 2.0**-8}
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 RECORDED_CASES = tuple(sorted(path.stem for path in RECORDED.glob("*.npz")))
+
+
+def modes_of(main):
+    """As users run it and compiled; all modes of a main case."""
+    return [m for m in MODES if main or m in (DEFAULT_MODE, "compiled")]
 
 
 @functools.cache

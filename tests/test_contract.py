@@ -19,26 +19,17 @@ from support import (
     assert_finite,
     assert_same,
     assert_value,
+    modes_of,
     search_for_nan,
     to_numpy,
     trace_without_rank,
     value_and_gradient,
 )
 
-
-def modes_of(case):
-    """As users run it and compiled; all modes for one case of a loss."""
-    return [
-        mode
-        for mode in MODES
-        if case.main or mode in (DEFAULT_MODE, "compiled")
-    ]
-
-
 RUNS = [
     pytest.param(case, mode, id=f"{case}-{mode}")
     for case in CASES
-    for mode in modes_of(case)
+    for mode in modes_of(case.main)
 ]
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -86,7 +77,7 @@ def test_a_void_image_has_no_value_and_no_gradient(case, mode):
 @pytest.mark.skipif(len(MODES) == 1, reason=f"{BACKEND} has a single mode")
 @every_case
 def test_all_modes_agree(case):
-    for mode in modes_of(case):
+    for mode in modes_of(case.main):
         assert_same(measure(case, mode), measure(case))
 
 

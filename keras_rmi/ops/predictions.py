@@ -80,15 +80,13 @@ class SoftmaxLogits:
 
     def gradient(self, x, labels, scale, cotangent):
         slope = self.probabilities(x)
-        of_pixel = factor = None
+        factor = 0.0
         if scale is not None:
-            of_pixel = scale * labels.mass(self.class_weights)[..., None]
+            factor = scale * labels.mass(self.class_weights)[..., None]
         if cotangent is not None:
             mean = ops.sum(slope * cotangent, axis=-1, keepdims=True)
-            offset = -mean if of_pixel is None else of_pixel - mean
-            factor = cotangent + offset
-        # In place on torch, as above.
-        slope *= of_pixel if factor is None else factor
+            factor = cotangent + (factor - mean)
+        slope *= factor  # in place on torch, as above
         if scale is None:
             return slope
         return labels.subtract_from(slope, scale, self.class_weights)
