@@ -7,8 +7,12 @@ from keras import ops
 
 from keras_rmi._backend import full_precision, matmul, reshape
 from keras_rmi._backend_choice import BACKEND
+from keras_rmi._backend_modes import device
 
-# Torch on a CPU multiplies few rows without blocks of columns.
+# Samples whose products are summed before those of others are added. Torch on
+# a CPU adds one term after the other where rows are few, and a GPU may always:
+# with 24 rows of 18000, as the edge of `test_rmi_shapes` has, cuBLAS lost what
+# a Cholesky decomposition needs.
 _FEW_ROWS, _PIECE = 16, 2**10
 
 
@@ -57,10 +61,12 @@ def second_moments(z):
     """Products Z Z' of `samples`; the last row holds sums and their number.
 
     Torch is slow where the number of rows is no multiple of eight, so there
-    the row of ones is left out and the sums come apart. Where rows are few,
-    its product adds one term after the other, and is made in pieces.
+    the row of ones is left out and the sums come apart.
     """
     if BACKEND != "torch":
+        if device(z) == "gpu":
+            z = _pieces(z, -2)
+            return ops.sum(matmul(ops.swapaxes(z, -1, -2), z), axis=-3)
         return matmul(ops.swapaxes(z, -1, -2), z)
     rows = z[..., :-1, :]
     return _with_sums(rows, _product_of_rows(rows))
@@ -76,12 +82,43 @@ def second_moments_of(matrix, z):
 
 
 def _product_of_rows(rows):
-    """Z Z'; on torch off by 1e-5 for 8 rows of 260000, and 6e-7 in pieces."""
+    """Z Z'; off by 1e-5 for 8 rows of 260000 on torch, and 6e-7 in pieces."""
+    if device(rows) == "gpu":
+        rows = _pieces(rows, -1)
+        return ops.sum(matmul(rows, ops.swapaxes(rows, -1, -2)), axis=-3)
     pieces = (rows,)
     if BACKEND == "torch" and rows.shape[-2] < _FEW_ROWS:
         pieces = rows.split(_PIECE, -1)
     products = [matmul(z, ops.swapaxes(z, -1, -2)) for z in pieces]
     return products[0] if len(products) == 1 else sum(products)
+
+
+def _pieces(z, axis):
+    """Samples along `axis`, -1 or -2, in pieces: (...,pieces,a,b).
+
+    The last piece ends with zeros. On torch it is the only copy of `z`, which
+    a product of what is not contiguous would make twice.
+    """
+    *leading, rows, columns = ops.shape(z)
+    size = columns if axis == -1 else rows
+    if BACKEND == "torch":
+        whole, rest = divmod(size, _PIECE)
+        pieces = z.new_empty((*leading, whole + (rest > 0), rows, _PIECE))
+        cut = whole * _PIECE
+        parts = z[..., :cut].unflatten(-1, (whole, _PIECE))
+        pieces[..., :whole, :, :] = parts.transpose(-2, -3)
+        if rest:
+            pieces[..., whole, :, :rest] = z[..., cut:]
+            pieces[..., whole, :, rest:] = 0.0
+        return pieces
+    shape = [*leading, rows, columns]
+    shape[axis] = -size % _PIECE
+    z = ops.concatenate([z, ops.zeros(shape, dtype="float32")], axis=axis)
+    count = (size + _PIECE - 1) // _PIECE
+    if axis == -2:
+        return reshape(z, (*leading, count, _PIECE, columns))
+    z = reshape(z, (*leading, rows, count, _PIECE))
+    return ops.swapaxes(z, -2, -3)
 
 
 def _with_sums(rows, products):

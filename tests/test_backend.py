@@ -9,7 +9,12 @@ import pytest
 from keras import ops
 
 import keras_rmi
-from keras_rmi import _backend, _backend_blocks, _backend_gradients
+from keras_rmi import (
+    _backend,
+    _backend_blocks,
+    _backend_gradients,
+    _backend_regions,
+)
 from reference.pixelwise import activate, log_softmax
 from support import (
     BACKEND,
@@ -162,7 +167,47 @@ def test_split_matmul_is_a_matmul_in_every_mode(mode):
     assert product_error(value, a, b) < 1e-6
 
 
-@pytest.mark.parametrize("bytes_per_row", [1, 2**19, 2**24])
+def one_after_the_other(a, b):
+    """A product that adds its terms in their order, as some of a GPU do."""
+    terms = to_numpy(a)[..., None] * to_numpy(b)[..., None, :, :]
+    return ops.convert_to_tensor(np.cumsum(terms, axis=-2)[..., -1, :])
+
+
+@pytest.mark.parametrize("width", [3, 512, 30001])
+def test_moments_on_a_gpu_survive_products_that_lose_digits(width, monkeypatch):
+    rng = np.random.default_rng(0)
+    # Nearly equal terms, which are rounded one way.
+    maps = 0.37 + 1e-7 * rng.standard_normal((2, 1, 2, width))
+    maps = ops.convert_to_tensor(maps, "float32")
+    pairs = [(ops.add, maps, maps), (ops.subtract, maps, 3.0 * maps)]
+    z = _backend_regions.samples(pairs, 2, {})
+    rows = to_numpy(maps).astype("float64").reshape(2, 1, -1)
+    rows = rows * [[2.0], [-2.0], [0.0]] + [[0.0], [0.0], [1.0]]
+    scale = np.diag([1.0, 3.0, 1.0])
+    matrix = np.stack(2 * [scale[:2]]).astype("float32")
+
+    def errors():
+        for found, rows_ in (
+            (_backend_regions.second_moments(z), rows),
+            (
+                _backend_regions.second_moments_of(
+                    ops.convert_to_tensor(matrix), z
+                ),
+                scale @ rows,
+            ),
+        ):
+            yield product_error(to_numpy(found), rows_, rows_.swapaxes(1, 2))
+
+    monkeypatch.setattr(_backend_regions, "matmul", one_after_the_other)
+    monkeypatch.setattr(_backend_regions, "device", lambda x: "gpu")
+    assert max(errors()) < 2e-5
+    if width > 1024:
+        # What the pieces are for.
+        monkeypatch.setattr(_backend_regions, "_PIECE", 2**20)
+        assert min(errors()) > 1e-4
+
+
+@pytest.mark.parametrize("bytes_per_row", [1, 2**19, 2**30])
 @pytest.mark.parametrize(("rows", "multiple"), [(1, 1), (7, 3), (101, 4)])
 def test_row_blocks_cover_all_rows_by_whole_windows(
     rows, multiple, bytes_per_row
@@ -173,7 +218,7 @@ def test_row_blocks_cover_all_rows_by_whole_windows(
     assert starts == (0, *stops[:-1])
     assert stops[-1] == rows
     assert all(start % multiple == 0 for start in starts)
-    if bytes_per_row == 2**24:
+    if bytes_per_row == 2**30:
         expected = -(-rows // multiple) if WORKS_IN_BLOCKS else 1
         assert len(blocks) == expected
 
