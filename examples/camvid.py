@@ -48,6 +48,12 @@ def read_split(folder, split, size, limit=None):
     return np.stack(frames), np.stack(labels)
 
 
+def frame_size(folder, split):
+    """(height, width) of the first frame of a split, as it is on disk."""
+    frame, _ = _find_pairs(Path(folder), split)[0]
+    return _open(frame).size[::-1]
+
+
 def _find_pairs(folder, split):
     """Paths of each frame and its annotation, in order of name."""
     frame_folder, label_folder = folder / split, folder / f"{split}annot"

@@ -71,10 +71,18 @@ def _augment(rng, image, labels, size):
     area = (left, top, left + box[1], top + box[0])
     image = Image.fromarray(image).resize(size[::-1], Image.BILINEAR, area)
     labels = Image.fromarray(labels).resize(size[::-1], Image.NEAREST, area)
-    image, labels = np.asarray(image, "float32"), np.asarray(labels)
-    if rng.uniform() < 0.5:
-        image, labels = image[:, ::-1], labels[:, ::-1]
+    direction = -1 if rng.uniform() < 0.5 else 1
+    image = _recolored(rng, image)
+    return np.asarray(image)[:, ::direction], np.asarray(labels)[:, ::direction]
+
+
+def _recolored(rng, image):
+    """The image in another light, by a table of what each level becomes."""
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3)
-    mean = image.mean((0, 1))
-    image = mean * gain + (image - mean) * gain * rng.uniform(0.8, 1.2)
-    return np.uint8(np.clip(np.round(image), 0, 255)), labels
+    contrast = rng.uniform(0.8, 1.2)
+    mean = np.asarray(image, "float32").mean((0, 1))
+    levels = np.arange(256, dtype="float32")[:, None]
+    table = mean * gain + (levels - mean) * gain * contrast
+    table = np.uint8(np.clip(np.round(table), 0, 255))
+    # Channel by channel.
+    return image.point(table.T.ravel().tolist())

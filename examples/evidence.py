@@ -60,9 +60,10 @@ def _training_data(options):
     """Images and labels to train on."""
     if options.data is None:
         return scenes.make_scenes(options.images, options.size, "train")
-    # Twice the size: what a crop enlarges is sharp.
-    size = tuple(2 * side for side in options.size)
     splits = ["train"] if options.val else ["train", "val"]
+    # Up to twice the size: what a crop enlarges is sharp.
+    limits = camvid.frame_size(options.data, splits[0])
+    size = tuple(min(2 * s, limit) for s, limit in zip(options.size, limits))
     parts = [camvid.read_split(options.data, split, size) for split in splits]
     return tuple(np.concatenate(arrays) for arrays in zip(*parts))
 

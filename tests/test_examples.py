@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -733,6 +734,26 @@ def test_crops_depend_on_seed_and_step_alone():
     assert frames.shape == (2, *size, 3)
     assert ids.shape == (2, *size)
     assert set(np.unique(ids)) <= {*range(11), scenes.VOID}
+
+
+def test_frames_are_read_at_twice_the_size_if_they_have_it(camvid_folder):
+    options = SimpleNamespace(data=camvid_folder, val=False, size=(24, 60))
+    frames, labels = evidence._training_data(options)
+    assert frames.shape == (8, 48, 80, 3)
+    assert labels.shape == (8, 48, 80)
+
+
+def test_crops_have_another_light():
+    """Gains and contrast as they are defined, without a table of levels."""
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), "uint8")
+    found = crops._recolored(np.random.default_rng(1), Image.fromarray(image))
+    rng = np.random.default_rng(1)
+    gain = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3)
+    contrast = rng.uniform(0.8, 1.2)
+    mean = image.mean((0, 1))
+    expected = gain * (mean + contrast * (image - mean))
+    expected = np.clip(expected, 0, 255)
+    assert np.max(np.abs(np.asarray(found) - expected)) < 0.51
 
 
 def test_a_pass_of_crops_takes_every_image_once():
