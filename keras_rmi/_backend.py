@@ -5,7 +5,9 @@ how a framework is told to do it. Each states why `keras.ops` is not enough.
 """
 
 import contextlib
+import functools
 
+import numpy as np
 from keras import ops
 
 from keras_rmi._backend_choice import BACKEND
@@ -94,6 +96,29 @@ def split_matmul(a, b):
     return ops.matmul(a_high, b_high) + (
         ops.matmul(a_high, b_low) + ops.matmul(a_low, b_high)
     )
+
+
+def constant(value, like, dtype="float32"):
+    """A number or an array, the same in every step, where `like` is.
+
+    On torch it is kept, as a GPU waits for everything that comes from the
+    host; so a number is not left to `keras.ops`, which makes a tensor of it.
+    https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html
+    """
+    if not op_by_op():
+        return ops.convert_to_tensor(value, dtype=dtype)
+    value = np.asarray(value, dtype)
+    return _kept(value.tobytes(), value.shape, dtype, like.device)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept(content, shape, dtype, device):
+    import torch
+
+    value = np.frombuffer(content, dtype).reshape(shape).copy()
+    # What inference mode makes can never take part in a gradient.
+    with torch.inference_mode(False):
+        return torch.as_tensor(value, device=device)
 
 
 def one_hot(ids, num_classes):

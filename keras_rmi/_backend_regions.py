@@ -5,7 +5,7 @@ Like `_backend`, a file that names backends.
 
 from keras import ops
 
-from keras_rmi._backend import full_precision, matmul, reshape
+from keras_rmi._backend import constant, full_precision, matmul, reshape
 from keras_rmi._backend_choice import BACKEND
 from keras_rmi._backend_modes import device
 
@@ -124,7 +124,8 @@ def _pieces(z, axis):
 def _with_sums(rows, products):
     """Products of rows and of a last row of ones."""
     sums = ops.sum(rows, axis=-1)[..., None]
-    count = ops.full_like(sums[..., :1, :], ops.shape(rows)[-1])
+    count = constant(ops.shape(rows)[-1], sums)
+    count = ops.zeros_like(sums[..., :1, :]) + count
     above = ops.concatenate([products, sums], axis=-1)
     below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
     return ops.concatenate([above, below], axis=-2)

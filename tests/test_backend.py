@@ -24,6 +24,7 @@ from support import (
     reduced_matrix_precision,
     to_numpy,
     value_and_gradient,
+    without_gradients,
 )
 
 FRAMEWORK = inspect.getmodule(type(ops.ones(())))
@@ -96,6 +97,59 @@ def test_softmax_and_its_logarithm_are_those_of_float64(classes):
     np.testing.assert_allclose(gradient, adjoint(weights), atol=1e-6)
     value, _ = value_and_gradient(_backend.log_softmax, x)
     np.testing.assert_allclose(value, log_softmax(exact), rtol=1e-6, atol=1e-6)
+
+
+op_by_op = pytest.mark.skipif(
+    not WORKS_IN_BLOCKS, reason="what is compiled holds its constants"
+)
+
+
+@op_by_op
+@pytest.mark.parametrize(
+    "make",
+    [
+        keras_rmi.RMILoss,
+        keras_rmi.SoftmaxCrossentropy,
+        keras_rmi.DiceLoss,
+    ],
+)
+def test_only_the_first_step_brings_numbers_from_the_host(make, monkeypatch):
+    """A GPU waits for each of them."""
+    loss = make(from_logits=True, ignore_class=255, reduction=None)
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((2, 13, 11, 3)).astype("float32")
+    logits = ops.convert_to_tensor(logits).requires_grad_()
+    labels = ops.convert_to_tensor(rng.integers(0, 3, (2, 13, 11)))
+
+    def step():
+        ops.sum(loss(labels, logits)).backward()
+
+    step()
+    as_tensor, brought = FRAMEWORK.as_tensor, []
+
+    def spy(data, *arguments, **options):
+        if not ops.is_tensor(data):
+            brought.append(data)
+        return as_tensor(data, *arguments, **options)
+
+    monkeypatch.setattr(FRAMEWORK, "as_tensor", spy)
+    step()
+    assert brought == []
+    ops.convert_to_tensor(1.0)
+    assert brought == [1.0]
+
+
+@op_by_op
+def test_a_constant_of_inference_takes_part_in_gradients_later():
+    like = ops.ones(())
+    for context in without_gradients():
+        with context:
+            _backend.constant(0.123, like)
+    value, gradient = value_and_gradient(
+        lambda x: x * _backend.constant(0.123, like), np.float32([2.0])
+    )
+    np.testing.assert_allclose(value, [0.246])
+    np.testing.assert_allclose(gradient, [0.123])
 
 
 def test_matmul_is_exact_while_fast_products_are_on(mode):

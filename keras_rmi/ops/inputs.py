@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rmi import _backend_blocks
+from keras_rmi import _backend, _backend_blocks
 from keras_rmi._validation import check_integer, message, static_shape
 
 
@@ -72,4 +72,5 @@ def one_or_nan(good):
     Made as it is needed: tools that look for the first NaN or infinity of a
     graph would find a constant.
     """
-    return ops.sqrt(ops.where(good, 1.0, -1.0))
+    one, minus_one = (_backend.constant(x, good) for x in (1.0, -1.0))
+    return ops.sqrt(ops.where(good, one, minus_one))

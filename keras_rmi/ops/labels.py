@@ -64,13 +64,13 @@ class SparseLabels:
 
     def pick(self, values):
         """sum_c y_c values_c (N,H,W), arbitrary where void."""
-        return _backend.pick(values, ops.maximum(self.ids, 0))
+        return _backend.pick(values, self._safe_ids())
 
     def mass(self, class_weights):
         """sum_c weight_c y_c (N,H,W), arbitrary where void."""
         if class_weights is None:
             return ops.ones_like(self.ids, dtype="float32")
-        return ops.take(class_weights, ops.maximum(self.ids, 0), axis=0)
+        return ops.take(class_weights, self._safe_ids(), axis=0)
 
     def subtract_from(self, x, scale, class_weights):
         """x_c - scale weight_c y_c (N,H,W,C), for a `scale` of 0 where void.
@@ -80,7 +80,11 @@ class SparseLabels:
         values = scale[..., 0]
         if class_weights is not None:
             values = values * self.mass(class_weights)
-        return _backend.subtract_at(x, ops.maximum(self.ids, 0), values)
+        return _backend.subtract_at(x, self._safe_ids(), values)
+
+    def _safe_ids(self):
+        """0 where void."""
+        return ops.maximum(self.ids, _backend.constant(0, self.ids, "int32"))
 
     def downsampled(self, downsampling):
         return downsampling.one_hot(self.ids, self.num_classes)
@@ -254,7 +258,8 @@ def read_labels(y_true, shape, axis, ignored, pixel_weight=None):
         valid = ops.logical_and(valid, pixel_weight != 0)
         pixel_weight = ops.where(valid, pixel_weight, 0.0)
     safe = ops.where(valid, y_true, ops.zeros_like(y_true))
-    ids = ops.where(valid, ops.cast(safe, "int32"), -1)
+    void = _backend.constant(-1, valid, "int32")
+    ids = ops.where(valid, ops.cast(safe, "int32"), void)
     return SparseLabels(ids, num_classes, pixel_weight)
 
 

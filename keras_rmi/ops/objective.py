@@ -78,8 +78,9 @@ class _Objective:
             total = ops.sum(self.labels.weight, axis=(1, 2))
             # An image without weight contributes nothing.
             empty = total == 0.0
-            scale = self.pixel_share / ops.where(empty, 1.0, total)
-            scale = ops.where(empty, 0.0, scale)
+            zero, one = (_backend.constant(x, total) for x in (0.0, 1.0))
+            scale = self.pixel_share / ops.where(empty, one, total)
+            scale = ops.where(empty, zero, scale)
             value = scale * pixel_sums
         if self.region is not None:
             rmi, statistics = self._statistics(pooled)

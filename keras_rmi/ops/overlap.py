@@ -7,6 +7,8 @@ not at all where void.
 import keras
 from keras import ops
 
+from keras_rmi import _backend
+
 
 def overlap_loss(probabilities, labels, alpha, beta, smooth):
     """One minus the Tversky index (N,C), and the area of each class (N,C).
@@ -55,4 +57,4 @@ def _over_pixels(x):
 
 
 def _not_zero(x):
-    return ops.where(x == 0.0, 1.0, x)
+    return ops.where(x == 0.0, _backend.constant(1.0, x), x)

@@ -92,7 +92,7 @@ def _evaluate(planes, radius, epsilon, memory):
     """The value, the pair of planes, t and K."""
     radius = tuple(radius)  # a list where it comes through a compiler
     dimension = math.prod(radius)
-    basis = ops.convert_to_tensor(binomial_matrix(radius))
+    basis = _backend.constant(binomial_matrix(radius), planes[0])
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
     step = _step(planes[0], radius)
     bands = _Bands(planes[0], radius, step)
@@ -111,7 +111,7 @@ def _evaluate(planes, radius, epsilon, memory):
         products, planes, bands.plane_bytes
     )
     moments = 0.0
-    for member in _members(radius, step):
+    for member in _members(radius, step, pair):
         half = _backend.matmul(member, of_groups)
         moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
     rest = _rest(pair, bands, radius, memory)
@@ -125,13 +125,15 @@ def _evaluate(planes, radius, epsilon, memory):
     diagonal = whitening[..., dimension:-1]
     diagonal = ops.diagonal(diagonal, axis1=-2, axis2=-1)
     # Entry by entry: large logarithms would lose digits in their difference.
-    ratio = diagonal * _prior_diagonal(radius, epsilon)
+    prior = _prior_diagonal(radius, epsilon)
+    ratio = diagonal * _backend.constant(prior, diagonal)
     value = -ops.mean(ops.log(ratio), axis=-1)
     # Labels that are the same everywhere have the value 0, whose rounding
     # would add up over many classes that are absent.
     labelled = ops.diagonal(scatter, axis1=-2, axis2=-1)[..., dimension:]
     labelled = ops.sum(labelled, axis=-1) > 0.0
-    value = ops.where(labelled, value, 0.0) * one_or_nan(finite[..., 0, 0])
+    value = ops.where(labelled, value, _backend.constant(0.0, value))
+    value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, whitening
 
 
@@ -226,9 +228,9 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     value, pair, t, whitening = found
     radius = tuple(radius)
     dimension = math.prod(radius)
-    basis = ops.convert_to_tensor(binomial_matrix(radius))
+    basis = _backend.constant(binomial_matrix(radius), pair)
     step = _step(pair, radius)
-    members = _members(radius, step)
+    members = _members(radius, step, pair)
     bands = _Bands(pair, radius, step)
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d + 1) each.
@@ -285,7 +287,7 @@ def _residual(labels, probabilities, radius, epsilon):
     own = ops.sum(ops.square(p), axis=(-2, -1))
     # Where the centres are alike and the rest is not, they would make the
     # residual large; with the mean of the plane it is no larger than Y.
-    count = ops.full_like(own, math.prod(ops.shape(p)[-2:]))
+    count = _backend.constant(math.prod(ops.shape(p)[-2:]), own)
     mean = ops.mean(ops.square(probabilities), axis=(-2, -1))
     t = both / (ops.maximum(own, count * mean) + epsilon)
     residual = labels - t[..., None, None] * probabilities
@@ -401,7 +403,7 @@ def _cotangent(matrix, z, pair, radius, step, memory):
     return overlap_add(y, radius, step)
 
 
-def _members(radius, step):
+def _members(radius, step, like):
     """A_i for P, E and the 1: `step` matrices (2d + 1, 2D + 1)."""
     matrices = member_matrices(radius, step)
     (d, size), matrix = matrices.shape[1:], None
@@ -410,7 +412,7 @@ def _members(radius, step):
         matrix = np.zeros((2 * d + 1, 2 * size + 1), "float32")
         matrix[:d, :size] = matrix[d:-1, size:-1] = member
         matrix[-1, -1] = 1.0
-        found.append(ops.convert_to_tensor(matrix))
+        found.append(_backend.constant(matrix, like))
     return found
 
 
@@ -430,8 +432,8 @@ def _to_groups(matrix, members, radius):
 
 def _prior_root(t, radius, epsilon):
     """A matrix whose product with its transpose is `_prior`."""
-    basis = math.sqrt(epsilon) * ops.convert_to_tensor(binomial_matrix(radius))
     t = t[..., None, None]
+    basis = _backend.constant(math.sqrt(epsilon) * binomial_matrix(radius), t)
     basis = basis + 0.0 * t
     upper = ops.concatenate([basis, 0.0 * basis], axis=-1)
     lower = ops.concatenate([-t * basis, basis], axis=-1)
@@ -439,10 +441,10 @@ def _prior_root(t, radius, epsilon):
 
 
 def _prior_diagonal(radius, epsilon):
-    """Of the factor of epsilon G, constants (d,): L_ii without labels."""
+    """Of the factor of epsilon G, (d,): L_ii without labels."""
     basis = binomial_matrix(radius).astype(float)
     diagonal = np.diagonal(np.linalg.cholesky(basis @ basis.T))
-    return ops.convert_to_tensor(math.sqrt(epsilon) * diagonal, dtype="float32")
+    return math.sqrt(epsilon) * diagonal
 
 
 def _prior(t, metric):
