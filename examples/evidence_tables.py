@@ -2,9 +2,9 @@
 
 A table stands between the lines `<!-- table NAME FOLDER -->` and
 `<!-- end -->` of a Markdown file; FOLDER holds results of evidence.py and is
-relative to the file. NAME is one of `rows.TABLES`, or short (the first of
-them, with what is there only), classes (IoU of every class) or runs (one line
-each). A row without runs has dashes.
+relative to the file. NAME is one of `rows.TABLES`, or part (the first of
+them, with what is there only), short (that in few columns), classes (IoU of
+every class) or runs (one line each). A row without runs has dashes.
 """
 
 import argparse
@@ -75,22 +75,22 @@ def make(name, folder):
     timing = json.loads(timing.read_text()) if timing.exists() else {}
     if name == "classes":
         return _classes(found)
-    if name == "short":
-        return _losses("losses", found, timing, short=True)
-    return _losses(name, found, timing)
+    if name in ("part", "short"):
+        shown = [row for row in rows.TABLES["losses"] if row in found]
+        return _losses(name, shown, found, timing)
+    return _losses(name, rows.TABLES[name], found, timing)
 
 
-def _losses(name, found, timing, short=False):
+def _losses(name, shown, found, timing):
+    short = name == "short"
     bands = BANDS[:1] if short else BANDS
     head = ["loss", "seeds", "mIoU", "over CE"]
     head += [f"mIoU, {width} px" for width in bands]
     if not short:
         head += ["on training crops", "seconds/step", "extra ms/image"]
     lines = []
-    for row in rows.TABLES[name]:
+    for row in shown:
         runs = found.get(row, {})
-        if short and not runs:
-            continue
         title = TITLES.get((name, row), rows.title(row))
         line = [title, len(runs), _score(runs), _over(found, row)]
         line += [_score(runs, f"band {width}") for width in bands]
