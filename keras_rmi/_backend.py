@@ -107,7 +107,12 @@ def constant(value, like, dtype="float32"):
     """
     if not op_by_op():
         return ops.convert_to_tensor(value, dtype=dtype)
+    import torch
+
     value = np.asarray(value, dtype)
+    # Others live only as long as what they stand for is traced.
+    if type(like) is not torch.Tensor:
+        return torch.as_tensor(value, device=like.device)
     return _kept(value.tobytes(), value.shape, dtype, like.device)
 
 

@@ -291,6 +291,13 @@ def in_half_precision():
     return torch.autocast("cpu", torch.bfloat16)
 
 
+def without_data():
+    """A mode in which tensors have a shape and no numbers, as for estimates."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode()
+
+
 def without_gradients():
     """Contexts in which nothing is kept for a gradient."""
     import torch

@@ -24,6 +24,7 @@ from support import (
     reduced_matrix_precision,
     to_numpy,
     value_and_gradient,
+    without_data,
     without_gradients,
 )
 
@@ -150,6 +151,18 @@ def test_a_constant_of_inference_takes_part_in_gradients_later():
     )
     np.testing.assert_allclose(value, [0.246])
     np.testing.assert_allclose(gradient, [0.123])
+
+
+@op_by_op
+def test_constants_of_tensors_without_data_are_their_own():
+    def value():
+        return _backend.constant(0.456, ops.ones((2,))) * ops.ones((2,))
+
+    with without_data():
+        assert value().shape == (2,)
+    assert to_numpy(value()).tolist() == np.float32([0.456] * 2).tolist()
+    with without_data():
+        assert value().shape == (2,)
 
 
 def test_matmul_is_exact_while_fast_products_are_on(mode):
