@@ -35,7 +35,6 @@ HAS_SHARDED_TYPES = BACKEND == "jax"
 ROOM = {"NPROC": "16"} if BACKEND == "jax" else {}
 # How users run it; op by op, JAX compiles every single operation.
 DEFAULT_MODE = "compiled" if BACKEND == "jax" else "eager"
-
 # Devices of the CPU in the tests of many: processes, on torch.
 MANY = {"tensorflow": 2, "jax": 4, "torch": 2}[BACKEND]
 

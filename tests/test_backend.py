@@ -32,6 +32,10 @@ FRAMEWORK = inspect.getmodule(type(ops.ones(())))
 READ_PRECISION = getattr(FRAMEWORK, "get_float32_matmul_precision", None)
 # Op by op, maps are worked on in blocks; a compiler gets them whole.
 WORKS_IN_BLOCKS = MODES == ("eager",)
+op_by_op = pytest.mark.skipif(
+    not WORKS_IN_BLOCKS,
+    reason=f"{BACKEND} compiles whole maps, and their constants with them",
+)
 
 
 def matrices(rows=6, inner=500, columns=5, seed=0):
@@ -98,11 +102,6 @@ def test_softmax_and_its_logarithm_are_those_of_float64(classes):
     np.testing.assert_allclose(gradient, adjoint(weights), atol=1e-6)
     value, _ = value_and_gradient(_backend.log_softmax, x)
     np.testing.assert_allclose(value, log_softmax(exact), rtol=1e-6, atol=1e-6)
-
-
-op_by_op = pytest.mark.skipif(
-    not WORKS_IN_BLOCKS, reason="what is compiled holds its constants"
-)
 
 
 @op_by_op
@@ -389,9 +388,7 @@ def test_statistics_do_not_depend_on_their_bands(
     np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
 
 
-@pytest.mark.skipif(
-    not WORKS_IN_BLOCKS, reason=f"{BACKEND} is given whole maps to compile"
-)
+@op_by_op
 @pytest.mark.parametrize("height", [12, 13, 14, 15])
 @pytest.mark.parametrize(
     "options",
