@@ -16,36 +16,24 @@ from keras_rmi._backend_modes import device
 _FEW_ROWS, _PIECE = 16, 2**10
 
 
-def samples(maps, count, memory):
-    """Matrix of all regions, and a 1: (...,k*count+1,h*w).
+def sums_and_last_difference(a, b, memory=None):
+    """Of filtered maps (...,k,h,w): a + b, and a - b of the last, k + 1 maps.
 
-    `maps` are `count` triples (operation, a, b) that give maps (...,k,h,w);
-    a column holds the entries of a region in the k kinds of maps. On torch
-    each map is written where it belongs, and `memory`, a dict, keeps the
-    matrix for the next one of its shape: fresh memory costs more than what is
-    written into it. XLA on a CPU multiplies twice as fast where a region lies
-    in one piece, so there the matrix is its transpose.
+    Torch writes them where they belong, with `memory`, a dict, where those of
+    the same shape were before: fresh memory costs more than what is written
+    into it.
     """
+    last = (..., slice(-1, None), slice(None), slice(None))
     if BACKEND != "torch":
-        maps = [operation(a, b) for operation, a, b in maps]
-        kinds = range(maps[0].shape[-3])
-        maps = [m[..., kind, :, :] for kind in kinds for m in maps]
-        z = ops.stack([*maps, ops.ones_like(maps[0])], axis=-1)
-        *leading, height, width, size = ops.shape(z)
-        return reshape(z, (*leading, height * width, size))
+        return ops.concatenate([a + b, a[last] - b[last]], axis=-3)
     import torch
 
-    operations = {ops.add: torch.add, ops.subtract: torch.sub}
-    for index, (operation, a, b) in enumerate(maps):
-        if index == 0:
-            *leading, kinds, height, width = a.shape
-            shape = (*leading, kinds * count + 1, height * width)
-            z = _fresh_or_kept(memory, shape, a)
-            z[..., -1, :] = 1.0
-            rows = z[..., :-1, :].unflatten(-1, (height, width))
-            rows = rows.unflatten(-3, (kinds, count))
-        operations[operation](a, b, out=rows[..., index, :, :])
-    return z
+    *leading, count, height, width = a.shape
+    shape = (*leading, count + 1, height, width)
+    result = _fresh_or_kept({} if memory is None else memory, shape, a)
+    torch.add(a, b, out=result[..., :-1, :, :])
+    torch.sub(a[last], b[last], out=result[last])
+    return result
 
 
 def _fresh_or_kept(memory, shape, like):
@@ -58,33 +46,26 @@ def _fresh_or_kept(memory, shape, like):
 
 
 def second_moments(z):
-    """Products Z Z' of `samples`; the last row holds sums and their number.
+    """[Z Z', sums; sums', n] of n samples (...,m,h,w): (...,m+1,m+1).
 
-    Torch is slow where the number of rows is no multiple of eight, so there
-    the row of ones is left out and the sums come apart.
+    The sums come apart: a row of ones would cost as much as it is long, and
+    its products add one term after the other. So does XLA, so rows are summed
+    first, as means: it makes one sum of two.
     """
-    if BACKEND != "torch":
-        if device(z) == "gpu":
-            z = _pieces(z, -2)
-            return ops.sum(matmul(ops.swapaxes(z, -1, -2), z), axis=-3)
-        return matmul(ops.swapaxes(z, -1, -2), z)
-    rows = z[..., :-1, :]
-    return _with_sums(rows, _product_of_rows(rows))
-
-
-def second_moments_of(matrix, z):
-    """The same of `matrix` times `samples`.
-
-    The sums come apart: those of a product add one term after the other.
-    """
-    y = transform(matrix, z, {})
-    return _with_sums(y, _product_of_rows(y))
+    height, width = ops.shape(z)[-2:]
+    sums = ops.sum(ops.mean(z, axis=-1), axis=-1)[..., None]
+    sums = sums * constant(width, sums)
+    count = ops.zeros_like(sums[..., :1, :]) + constant(height * width, sums)
+    products = _product_of_rows(_flat(z))
+    above = ops.concatenate([products, sums], axis=-1)
+    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
+    return ops.concatenate([above, below], axis=-2)
 
 
 def _product_of_rows(rows):
     """Z Z'; off by 1e-5 for 8 rows of 260000 on torch, and 6e-7 in pieces."""
     if device(rows) == "gpu":
-        rows = _pieces(rows, -1)
+        rows = _pieces(rows)
         return ops.sum(matmul(rows, ops.swapaxes(rows, -1, -2)), axis=-3)
     pieces = (rows,)
     if BACKEND == "torch" and rows.shape[-2] < _FEW_ROWS:
@@ -93,53 +74,53 @@ def _product_of_rows(rows):
     return products[0] if len(products) == 1 else sum(products)
 
 
-def _pieces(z, axis):
-    """Samples along `axis`, -1 or -2, in pieces: (...,pieces,a,b).
+def _pieces(rows):
+    """Rows (...,m,n) in pieces, which end with zeros: (...,pieces,m,_PIECE).
 
-    The last piece ends with zeros. On torch it is the only copy of `z`, which
-    a product of what is not contiguous would make twice.
+    On torch it is the only copy of them, which a product of what is not
+    contiguous would make twice.
     """
-    *leading, rows, columns = ops.shape(z)
-    size = columns if axis == -1 else rows
+    *leading, count, size = ops.shape(rows)
     if BACKEND == "torch":
         whole, rest = divmod(size, _PIECE)
-        pieces = z.new_empty((*leading, whole + (rest > 0), rows, _PIECE))
+        pieces = rows.new_empty((*leading, whole + (rest > 0), count, _PIECE))
         cut = whole * _PIECE
-        parts = z[..., :cut].unflatten(-1, (whole, _PIECE))
+        parts = rows[..., :cut].unflatten(-1, (whole, _PIECE))
         pieces[..., :whole, :, :] = parts.transpose(-2, -3)
         if rest:
-            pieces[..., whole, :, :rest] = z[..., cut:]
+            pieces[..., whole, :, :rest] = rows[..., cut:]
             pieces[..., whole, :, rest:] = 0.0
         return pieces
-    shape = [*leading, rows, columns]
-    shape[axis] = -size % _PIECE
-    z = ops.concatenate([z, ops.zeros(shape, dtype="float32")], axis=axis)
-    count = (size + _PIECE - 1) // _PIECE
-    if axis == -2:
-        return reshape(z, (*leading, count, _PIECE, columns))
-    z = reshape(z, (*leading, rows, count, _PIECE))
-    return ops.swapaxes(z, -2, -3)
-
-
-def _with_sums(rows, products):
-    """Products of rows and of a last row of ones."""
-    sums = ops.sum(rows, axis=-1)[..., None]
-    count = constant(ops.shape(rows)[-1], sums)
-    count = ops.zeros_like(sums[..., :1, :]) + count
-    above = ops.concatenate([products, sums], axis=-1)
-    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
-    return ops.concatenate([above, below], axis=-2)
+    filling = ops.zeros((*leading, count, -size % _PIECE), dtype="float32")
+    rows = ops.concatenate([rows, filling], axis=-1)
+    number = (size + _PIECE - 1) // _PIECE
+    rows = reshape(rows, (*leading, count, number, _PIECE))
+    return ops.swapaxes(rows, -2, -3)
 
 
 def transform(matrix, z, memory):
-    """Product with `samples`, (...,m,h*w); `memory` as there."""
-    if BACKEND != "torch":
-        return matmul(matrix, ops.swapaxes(z, -1, -2))
-    import torch
+    """`matrix` (...,k,m+1) times samples (...,m,h,w) and a 1: (...,k,h,w).
 
-    out = _fresh_or_kept(memory, (*matrix.shape[:-1], z.shape[-1]), z)
-    with full_precision():
-        return torch.matmul(matrix, z, out=out)
+    `memory` is that of `sums_and_last_difference`.
+    """
+    linear, offset = matrix[..., :-1], matrix[..., -1:]
+    rows = _flat(z)
+    if BACKEND != "torch":
+        y = matmul(linear, rows) + offset
+    else:
+        import torch
+
+        shape = (*linear.shape[:-1], rows.shape[-1])
+        y = _fresh_or_kept(memory, shape, rows)
+        with full_precision():
+            torch.baddbmm(offset, linear, rows, out=y)
+    return reshape(y, (*ops.shape(y)[:-1], *ops.shape(z)[-2:]))
+
+
+def _flat(z):
+    """Samples (...,m,h,w) as rows (...,m,h*w)."""
+    *leading, height, width = ops.shape(z)
+    return reshape(z, (*leading, height * width))
 
 
 def inverse_lower(factor):

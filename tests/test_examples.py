@@ -495,6 +495,10 @@ RUN = (
 NETWORK_OPTION = RUN[-2:]
 
 
+# These tests go to one process, which trains for all of them.
+one_training = pytest.mark.xdist_group("one training")
+
+
 @pytest.fixture(scope="module")
 def evidence_folders(tmp_path_factory):
     """States of a run that was killed and went on, and of one that was not."""
@@ -537,6 +541,7 @@ def read_run(folder):
     return json.loads((folder / "results" / "rmi-warm-3.json").read_text())
 
 
+@one_training
 def test_a_killed_run_ends_as_one_that_was_not(evidence_folders):
     killed, whole, done = evidence_folders
     assert 0 < done < 50 // EVERY
@@ -561,6 +566,7 @@ def test_a_killed_run_ends_as_one_that_was_not(evidence_folders):
         assert any((folder / "weights").iterdir())
 
 
+@one_training
 def test_a_finished_run_is_skipped(evidence_folders, capsys):
     folder = evidence_folders[0]
     before = (folder / "results" / "rmi-warm-3.json").stat().st_mtime_ns
@@ -569,6 +575,7 @@ def test_a_finished_run_is_skipped(evidence_folders, capsys):
     assert (after, capsys.readouterr().out) == (before, "")
 
 
+@one_training
 def test_runs_of_another_setting_are_kept_apart(evidence_folders, capsys):
     folder = evidence_folders[0]
     wrong = [*RUN, "--state", str(folder), "--learning-rate", "0.5"]
@@ -576,6 +583,7 @@ def test_runs_of_another_setting_are_kept_apart(evidence_folders, capsys):
     assert "learning_rate=0.001, not 0.5" in capsys.readouterr().err
 
 
+@one_training
 def test_a_finished_run_gives_pictures_charts_and_times(
     evidence_folders, tmp_path, monkeypatch
 ):
@@ -609,6 +617,7 @@ def test_a_finished_run_gives_pictures_charts_and_times(
     assert 0 < measured["inference"] < 60
 
 
+@one_training
 @pytest.mark.skipif(
     not hasattr(keras_rmi.layers, "DenseCRF"), reason="needs layers.DenseCRF"
 )

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend, _backend_windows
+from keras_rmi import _backend, _backend_regions, _backend_windows
 
 
 def region_vectors(x, radius):
@@ -40,8 +40,8 @@ def group_step(radius):
     return max(1, radius[0] - 1)
 
 
-def group_coordinates(planes, radius, step=1):
-    """Yields coordinates of groups: (..., h, w) -> (..., g, w').
+def group_coordinates(planes, radius, step=1, memory=None):
+    """Coordinates of groups: (..., h, w) -> (..., S, R, g, w').
 
     A group is `step` regions, one below the other: S = R + step - 1 rows of
     pixels, S * R coordinates; `g = (h - R + 1) // step`, `w' = w - R + 1`.
@@ -51,34 +51,26 @@ def group_coordinates(planes, radius, step=1):
     differences of order a + b otherwise. They come from sums and differences
     of neighbours alone, so what is small is computed as a small number.
 
-    Each is (operation, x, y): what is done last, so that it can be done where
-    the result belongs.
+    `memory` is that of `_backend_regions.sums_and_last_difference`.
     """
     rows, columns = radius
-    along_rows = _cascade(planes, rows + step - 1, axis=-2, stride=step)
-    for operation, x, y in along_rows:
-        yield from _cascade(operation(x, y), columns, axis=-1)
+    x = planes[..., None, :, :]
+    x = _filters_of(x, rows + step - 1, axis=-2, stride=step)
+    return _filters_of(x[..., None, :, :], columns, axis=-1, memory=memory)
 
 
-def _cascade(x, size, axis, stride=1):
-    """Yields the `size` binomial filters of `x` along `axis`, undone."""
+def _filters_of(x, size, axis, stride=1, memory=None):
+    """Binomial filters of `x` (..., 1, h, w) along `axis`: (..., size, h, w).
+
+    `memory` is for the last of them.
+    """
     axis = axis + len(x.shape)
-    if size == 1:
-        x = x[(slice(None),) * axis + (slice(None, None, stride),)]
-        yield ops.add, x, ops.zeros_like(x)
-        return
-    filtered = [x]
     for length in range(2, size + 1):
-        every = stride if length == size else 1
-        pairs = [
-            (shift(f, 0, 2, axis, every), shift(f, 1, 2, axis, every))
-            for f in filtered
-        ]
-        last = [(ops.add, *pair) for pair in pairs]
-        last.append((ops.subtract, *pairs[-1]))
-        if length < size:
-            filtered = [operation(x, y) for operation, x, y in last]
-    yield from last
+        every, kept = (stride, memory) if length == size else (1, None)
+        x = _backend_regions.sums_and_last_difference(
+            shift(x, 0, 2, axis, every), shift(x, 1, 2, axis, every), kept
+        )
+    return x
 
 
 @functools.cache

@@ -5,8 +5,8 @@ pixels, the arrays of every step are
 
     labels Y, probabilities P          (planes, h, w)
     centred P, residual E = Y - t P    (planes, 2, h, w)  t: a number a plane
-    coordinates Z of P and E, and 1    (2D + 1, n)        one band at a time
-    products Z Z'                      (planes, 2D + 1, 2D + 1)
+    coordinates Z of P and E           (2D, n)            one band at a time
+    products Z Z', and sums            (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
     K: last d rows of [L^-1, -L^-1 m]  (planes, d, 2d + 1)  see `_whitening`
     value  -sum_i log c_i K_i,d+i / d  (planes,)  c: diagonal of L, no labels
@@ -33,6 +33,7 @@ A_i become one matrix, so that one product gives the cotangents of the pixels
 of the groups themselves.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -175,7 +176,9 @@ def _refined(first, pair, t, bands, radius, epsilon):
 
     def of_band(band):
         z = _samples(band, radius, 1, {})
-        return _backend_regions.second_moments_of(first, z)
+        return _backend_regions.second_moments(
+            _backend_regions.transform(first, z, {})
+        )
 
     moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
     rest = bands.rest(pair)
@@ -195,7 +198,7 @@ def _inverse_factor(matrix):
 
 
 def _scatter(moments):
-    """Centred products, and the mean, of samples with a last row of ones."""
+    """Centred products, and the mean, of `second_moments`."""
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     centre = sums * ops.swapaxes(sums, -1, -2) / count
@@ -252,7 +255,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
         def of_band(band):
             z = _samples(band, radius, step, memory)
             return tuple(
-                _cotangent(m, z, band, radius, step, memory) for m in to_groups
+                _cotangent(m, z, radius, step, memory) for m in to_groups
             )
 
         found = _backend_blocks.overlap_bands(of_band, pair, *bands.layout)
@@ -268,7 +271,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     return tuple(
         _backend_windows.add_rows(
             cotangent,
-            _cotangent(m, rest, bands.rest(pair), radius, 1, {}),
+            _cotangent(m, rest, radius, 1, {}),
             bands.rows(pair),
         )
         for cotangent, m in zip(cotangents, matrices)
@@ -377,11 +380,11 @@ def _as_high_as(pair, above):
 
 
 def _samples(pair, radius, step, memory):
-    """Coordinates of the groups, as `_backend_regions.samples`."""
-    count = (radius[0] + step - 1) * radius[1]
-    return _backend_regions.samples(
-        group_coordinates(pair, radius, step), count, memory
-    )
+    """Coordinates of P and E for all groups: (..., 2D, g, w')."""
+    z = group_coordinates(pair, radius, step, memory)
+    *leading, kinds, rows, columns, height, width = ops.shape(z)
+    size = kinds * rows * columns
+    return _backend.reshape(z, (*leading, size, height, width))
 
 
 def _rest(pair, bands, radius, memory):
@@ -394,25 +397,28 @@ def _rest(pair, bands, radius, memory):
     return memory["rest"]
 
 
-def _cotangent(matrix, z, pair, radius, step, memory):
-    """Upper rows of planes, as many as have whole groups; `z` is of `pair`."""
-    height, width = ops.shape(pair)[-2:]
-    shape = ((height - radius[0] + 1) // step, width - radius[1] + 1)
+def _cotangent(matrix, z, radius, step, memory):
+    """Upper rows of planes, as many as have whole groups."""
     y = _backend_regions.transform(matrix, z, memory)
-    y = _backend.reshape(y, (*ops.shape(y)[:-1], *shape))
     return overlap_add(y, radius, step)
 
 
 def _members(radius, step, like):
-    """A_i for P, E and the 1: `step` matrices (2d + 1, 2D + 1)."""
-    matrices = member_matrices(radius, step)
-    (d, size), matrix = matrices.shape[1:], None
+    """`_member_matrices`, where `like` is."""
+    matrices = _member_matrices(radius, step)
+    return [_backend.constant(matrix, like) for matrix in matrices]
+
+
+@functools.cache
+def _member_matrices(radius, step):
+    """A_i for P, E and the 1: `step` matrices (2d + 1, 2D + 1), NumPy."""
     found = []
-    for member in matrices:
+    for member in member_matrices(radius, step):
+        d, size = member.shape
         matrix = np.zeros((2 * d + 1, 2 * size + 1), "float32")
         matrix[:d, :size] = matrix[d:-1, size:-1] = member
         matrix[-1, -1] = 1.0
-        found.append(_backend.constant(matrix, like))
+        found.append(matrix)
     return found
 
 
@@ -440,6 +446,7 @@ def _prior_root(t, radius, epsilon):
     return ops.concatenate([upper, lower], axis=-2)
 
 
+@functools.cache
 def _prior_diagonal(radius, epsilon):
     """Of the factor of epsilon G, (d,): L_ii without labels."""
     basis = binomial_matrix(radius).astype(float)
