@@ -8,6 +8,7 @@ from keras import ops
 from keras_rmi._backend import constant, full_precision, matmul, reshape
 from keras_rmi._backend_choice import BACKEND
 from keras_rmi._backend_modes import device
+from keras_rmi._backend_windows import shift
 
 # Samples whose products are summed before those of others are added. Torch on
 # a CPU adds one term after the other where rows are few, and a GPU may always:
@@ -16,24 +17,76 @@ from keras_rmi._backend_modes import device
 _FEW_ROWS, _PIECE = 16, 2**10
 
 
-def sums_and_last_difference(a, b, memory=None):
-    """Of filtered maps (...,k,h,w): a + b, and a - b of the last, k + 1 maps.
+def samples(planes, radius, step, memory):
+    """Coordinates of the groups of planes (...,k,h,w), as a matrix.
 
-    Torch writes them where they belong, with `memory`, a dict, where those of
-    the same shape were before: fresh memory costs more than what is written
-    into it.
+    A group is `step` regions, one below the other: S = R + step - 1 rows of
+    pixels, S * R coordinates; there are n = g * w' of them, with
+    `g = (h - R + 1) // step` and `w' = w - R + 1`.
+    Coordinate (a, b) is the correlation with the coefficients of
+    (1 + z)^(S-1-a) (1 - z)^a along the rows, and the same for R and b along
+    the columns: a sum of neighbours, smooth content, for a = b = 0, and
+    differences of order a + b otherwise. They come from sums and differences
+    of neighbours alone, so what is small is computed as a small number.
+
+    On torch the matrix is (...,k*S*R,n). XLA on a CPU multiplies twice as
+    fast on two cores where a group lies in one piece, so there it is
+    (...,n,k*S*R+1), with a last column of ones, whose products are the sums.
     """
-    last = (..., slice(-1, None), slice(None), slice(None))
-    if BACKEND != "torch":
-        return ops.concatenate([a + b, a[last] - b[last]], axis=-3)
+    rows, columns = radius
+    if BACKEND == "torch":
+        x = planes[..., None, :, :]
+        x = _stages(x, rows + step - 1, -2, step)
+        x = _stages(x[..., None, :, :], columns, -1, memory=memory)
+        return x.flatten(-5, -3).flatten(-2)
+    maps = [
+        both
+        for along_rows in _filters(planes, rows + step - 1, -2, step)
+        for both in _filters(along_rows, columns, -1)
+    ]
+    kinds = range(planes.shape[-3])
+    maps = [m[..., kind, :, :] for kind in kinds for m in maps]
+    z = ops.stack([*maps, ops.ones_like(maps[0])], axis=-1)
+    *leading, height, width, size = ops.shape(z)
+    return reshape(z, (*leading, height * width, size))
+
+
+def _filters(x, size, axis, stride=1):
+    """Binomial filters of `x` along `axis`, a list."""
+    axis = axis + len(x.shape)
+    found = [x]
+    for length in range(2, size + 1):
+        every = stride if length == size else 1
+        pairs = [
+            (shift(f, 0, 2, axis, every), shift(f, 1, 2, axis, every))
+            for f in found
+        ]
+        found = [a + b for a, b in pairs]
+        found.append(pairs[-1][0] - pairs[-1][1])
+    return found
+
+
+def _stages(x, size, axis, stride=1, memory=None):
+    """The same on torch, of (...,1,h,w), in one array: (...,size,h,w).
+
+    A stage of all filters is two operations, written where they belong. The
+    last stage goes to `memory`, a dict, where that of the same shape was
+    before: fresh memory costs more than what is written into it.
+    """
     import torch
 
-    *leading, count, height, width = a.shape
-    shape = (*leading, count + 1, height, width)
-    result = _fresh_or_kept({} if memory is None else memory, shape, a)
-    torch.add(a, b, out=result[..., :-1, :, :])
-    torch.sub(a[last], b[last], out=result[last])
-    return result
+    axis = axis + x.ndim
+    for length in range(2, size + 1):
+        every = stride if length == size else 1
+        a, b = shift(x, 0, 2, axis, every), shift(x, 1, 2, axis, every)
+        *leading, _, height, width = a.shape
+        shape = (*leading, length, height, width)
+        kept = memory if memory is not None and length == size else {}
+        x = _fresh_or_kept(kept, shape, a)
+        torch.add(a, b, out=x[..., :-1, :, :])
+        last = (..., slice(-1, None), slice(None), slice(None))
+        torch.sub(a[last], b[last], out=x[last])
+    return x
 
 
 def _fresh_or_kept(memory, shape, like):
@@ -46,26 +99,32 @@ def _fresh_or_kept(memory, shape, like):
 
 
 def second_moments(z):
-    """[Z Z', sums; sums', n] of n samples (...,m,h,w): (...,m+1,m+1).
+    """[Z Z', sums; sums', n] of `samples`.
 
-    The sums come apart: a row of ones would cost as much as it is long, and
-    its products add one term after the other. So does XLA, so rows are summed
-    first, as means: it makes one sum of two.
+    Torch is slow where the number of rows is no multiple of eight, so there
+    the sums come apart.
     """
-    height, width = ops.shape(z)[-2:]
-    sums = ops.sum(ops.mean(z, axis=-1), axis=-1)[..., None]
-    sums = sums * constant(width, sums)
-    count = ops.zeros_like(sums[..., :1, :]) + constant(height * width, sums)
-    products = _product_of_rows(_flat(z))
-    above = ops.concatenate([products, sums], axis=-1)
-    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
-    return ops.concatenate([above, below], axis=-2)
+    if BACKEND == "torch":
+        return _with_sums(z, _product_of_rows(z))
+    if device(z) == "gpu":
+        z = _pieces(z, -2)
+        return ops.sum(matmul(ops.swapaxes(z, -1, -2), z), axis=-3)
+    return matmul(ops.swapaxes(z, -1, -2), z)
+
+
+def second_moments_of(matrix, z):
+    """The same of `transform`.
+
+    The sums come apart: those of a product add one term after the other.
+    """
+    y = transform(matrix, z, {})
+    return _with_sums(y, _product_of_rows(y))
 
 
 def _product_of_rows(rows):
     """Z Z'; off by 1e-5 for 8 rows of 260000 on torch, and 6e-7 in pieces."""
     if device(rows) == "gpu":
-        rows = _pieces(rows)
+        rows = _pieces(rows, -1)
         return ops.sum(matmul(rows, ops.swapaxes(rows, -1, -2)), axis=-3)
     pieces = (rows,)
     if BACKEND == "torch" and rows.shape[-2] < _FEW_ROWS:
@@ -74,53 +133,54 @@ def _product_of_rows(rows):
     return products[0] if len(products) == 1 else sum(products)
 
 
-def _pieces(rows):
-    """Rows (...,m,n) in pieces, which end with zeros: (...,pieces,m,_PIECE).
+def _pieces(z, axis):
+    """Samples along `axis`, -1 or -2, in pieces: (...,pieces,a,b).
 
-    On torch it is the only copy of them, which a product of what is not
-    contiguous would make twice.
+    The last piece ends with zeros. On torch it is the only copy of `z`, which
+    a product of what is not contiguous would make twice.
     """
-    *leading, count, size = ops.shape(rows)
+    *leading, rows, columns = ops.shape(z)
+    size = columns if axis == -1 else rows
     if BACKEND == "torch":
         whole, rest = divmod(size, _PIECE)
-        pieces = rows.new_empty((*leading, whole + (rest > 0), count, _PIECE))
+        pieces = z.new_empty((*leading, whole + (rest > 0), rows, _PIECE))
         cut = whole * _PIECE
-        parts = rows[..., :cut].unflatten(-1, (whole, _PIECE))
+        parts = z[..., :cut].unflatten(-1, (whole, _PIECE))
         pieces[..., :whole, :, :] = parts.transpose(-2, -3)
         if rest:
-            pieces[..., whole, :, :rest] = rows[..., cut:]
+            pieces[..., whole, :, :rest] = z[..., cut:]
             pieces[..., whole, :, rest:] = 0.0
         return pieces
-    filling = ops.zeros((*leading, count, -size % _PIECE), dtype="float32")
-    rows = ops.concatenate([rows, filling], axis=-1)
-    number = (size + _PIECE - 1) // _PIECE
-    rows = reshape(rows, (*leading, count, number, _PIECE))
-    return ops.swapaxes(rows, -2, -3)
+    shape = [*leading, rows, columns]
+    shape[axis] = -size % _PIECE
+    z = ops.concatenate([z, ops.zeros(shape, dtype="float32")], axis=axis)
+    count = (size + _PIECE - 1) // _PIECE
+    if axis == -2:
+        return reshape(z, (*leading, count, _PIECE, columns))
+    z = reshape(z, (*leading, rows, count, _PIECE))
+    return ops.swapaxes(z, -2, -3)
+
+
+def _with_sums(rows, products):
+    """Products of rows and of a last row of ones."""
+    sums = ops.sum(rows, axis=-1)[..., None]
+    count = constant(ops.shape(rows)[-1], sums)
+    count = ops.zeros_like(sums[..., :1, :]) + count
+    above = ops.concatenate([products, sums], axis=-1)
+    below = ops.concatenate([ops.swapaxes(sums, -1, -2), count], axis=-1)
+    return ops.concatenate([above, below], axis=-2)
 
 
 def transform(matrix, z, memory):
-    """`matrix` (...,k,m+1) times samples (...,m,h,w) and a 1: (...,k,h,w).
-
-    `memory` is that of `sums_and_last_difference`.
-    """
-    linear, offset = matrix[..., :-1], matrix[..., -1:]
-    rows = _flat(z)
+    """`matrix` (...,m,k*S*R+1) times `samples` and a 1: (...,m,n)."""
     if BACKEND != "torch":
-        y = matmul(linear, rows) + offset
-    else:
-        import torch
+        return matmul(matrix, ops.swapaxes(z, -1, -2))
+    import torch
 
-        shape = (*linear.shape[:-1], rows.shape[-1])
-        y = _fresh_or_kept(memory, shape, rows)
-        with full_precision():
-            torch.baddbmm(offset, linear, rows, out=y)
-    return reshape(y, (*ops.shape(y)[:-1], *ops.shape(z)[-2:]))
-
-
-def _flat(z):
-    """Samples (...,m,h,w) as rows (...,m,h*w)."""
-    *leading, height, width = ops.shape(z)
-    return reshape(z, (*leading, height * width))
+    out = _fresh_or_kept(memory, (*matrix.shape[:-1], z.shape[-1]), z)
+    linear, offset = matrix[..., :-1], matrix[..., -1:]
+    with full_precision():
+        return torch.baddbmm(offset, linear, z, out=out)
 
 
 def inverse_lower(factor):

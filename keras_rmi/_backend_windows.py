@@ -76,6 +76,14 @@ def _pad_axis(x, axis, before, after, fill):
     return pad(x, sides, fill)
 
 
+def shift(x, offset, length, axis, stride=1):
+    """The part of `x` that starts at `offset` for windows of `length`."""
+    end = offset - length + 1
+    index = [slice(None)] * len(x.shape)
+    index[axis] = slice(offset, end if end < 0 else None, stride)
+    return x[tuple(index)]
+
+
 def repeat_rows(x, factor, skip, length):
     """Each row of (N,h,W,C) `factor` times, of these `length` from `skip`.
 

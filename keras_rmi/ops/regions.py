@@ -1,11 +1,11 @@
-"""Square regions of a map, and the coordinates in which they decorrelate."""
+"""Square regions of a map, and what their coordinates are made of."""
 
 import functools
 
 import numpy as np
 from keras import ops
 
-from keras_rmi import _backend, _backend_regions, _backend_windows
+from keras_rmi import _backend, _backend_windows
 
 
 def region_vectors(x, radius):
@@ -16,19 +16,13 @@ def region_vectors(x, radius):
     """
     rows, columns = radius
     shifted = [
-        shift(shift(x, i, rows, axis=1), j, columns, axis=2)
-        for i in range(rows)
+        _backend_windows.shift(along_rows, j, columns, axis=2)
+        for along_rows in (
+            _backend_windows.shift(x, i, rows, axis=1) for i in range(rows)
+        )
         for j in range(columns)
     ]
     return ops.stack(shifted, axis=-1)
-
-
-def shift(x, offset, length, axis, stride=1):
-    """The part of `x` that starts at `offset` for windows of `length`."""
-    end = offset - length + 1
-    index = [slice(None)] * len(x.shape)
-    index[axis] = slice(offset, end if end < 0 else None, stride)
-    return x[tuple(index)]
 
 
 def group_step(radius):
@@ -40,42 +34,12 @@ def group_step(radius):
     return max(1, radius[0] - 1)
 
 
-def group_coordinates(planes, radius, step=1, memory=None):
-    """Coordinates of groups: (..., h, w) -> (..., S, R, g, w').
-
-    A group is `step` regions, one below the other: S = R + step - 1 rows of
-    pixels, S * R coordinates; `g = (h - R + 1) // step`, `w' = w - R + 1`.
-    Coordinate (a, b) is the correlation with the coefficients of
-    (1 + z)^(S-1-a) (1 - z)^a along the rows, and the same for R and b along
-    the columns: a sum of neighbours, smooth content, for a = b = 0, and
-    differences of order a + b otherwise. They come from sums and differences
-    of neighbours alone, so what is small is computed as a small number.
-
-    `memory` is that of `_backend_regions.sums_and_last_difference`.
-    """
-    rows, columns = radius
-    x = planes[..., None, :, :]
-    x = _filters_of(x, rows + step - 1, axis=-2, stride=step)
-    return _filters_of(x[..., None, :, :], columns, axis=-1, memory=memory)
-
-
-def _filters_of(x, size, axis, stride=1, memory=None):
-    """Binomial filters of `x` (..., 1, h, w) along `axis`: (..., size, h, w).
-
-    `memory` is for the last of them.
-    """
-    axis = axis + len(x.shape)
-    for length in range(2, size + 1):
-        every, kept = (stride, memory) if length == size else (1, None)
-        x = _backend_regions.sums_and_last_difference(
-            shift(x, 0, 2, axis, every), shift(x, 1, 2, axis, every), kept
-        )
-    return x
-
-
 @functools.cache
 def binomial_matrix(radius):
     """T with coordinates = T region_vector, (R*R, R*R) NumPy.
+
+    The coordinates are those of `_backend_regions.samples` with one region in
+    a group.
 
     T is no rotation, but close to one: with rows scaled to unit length, T T'
     has a condition number of 4 for R = 3 and 24 for R = 5.

@@ -49,11 +49,9 @@ from keras_rmi import (
 from keras_rmi.ops.inputs import one_or_nan
 from keras_rmi.ops.regions import (
     binomial_matrix,
-    group_coordinates,
     group_step,
     member_matrices,
     overlap_add,
-    shift,
 )
 
 # Added to the diagonal, relative to it: more than the error of the products.
@@ -102,9 +100,8 @@ def _evaluate(planes, radius, epsilon, memory):
         pair, t = _residual(*planes, radius, epsilon)
 
         def of_band(band):
-            return _backend_regions.second_moments(
-                _samples(band, radius, step, memory)
-            )
+            z = _backend_regions.samples(band, radius, step, memory)
+            return _backend_regions.second_moments(z)
 
         return pair, t, _backend_blocks.sum_bands(of_band, pair, *bands.layout)
 
@@ -175,10 +172,8 @@ def _refined(first, pair, t, bands, radius, epsilon):
     """The whitening from that of about J, and Z."""
 
     def of_band(band):
-        z = _samples(band, radius, 1, {})
-        return _backend_regions.second_moments(
-            _backend_regions.transform(first, z, {})
-        )
+        z = _backend_regions.samples(band, radius, 1, {})
+        return _backend_regions.second_moments_of(first, z)
 
     moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
     rest = bands.rest(pair)
@@ -198,7 +193,7 @@ def _inverse_factor(matrix):
 
 
 def _scatter(moments):
-    """Centred products, and the mean, of `second_moments`."""
+    """Centred products, and the mean, of samples with a last row of ones."""
     sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
     # The planes are centred, so the sums are small: nothing cancels.
     centre = sums * ops.swapaxes(sums, -1, -2) / count
@@ -253,9 +248,9 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
         pair, *to_groups = arrays
 
         def of_band(band):
-            z = _samples(band, radius, step, memory)
+            z = _backend_regions.samples(band, radius, step, memory)
             return tuple(
-                _cotangent(m, z, radius, step, memory) for m in to_groups
+                _cotangent(m, z, band, radius, step, memory) for m in to_groups
             )
 
         found = _backend_blocks.overlap_bands(of_band, pair, *bands.layout)
@@ -271,7 +266,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     return tuple(
         _backend_windows.add_rows(
             cotangent,
-            _cotangent(m, rest, radius, 1, {}),
+            _cotangent(m, rest, bands.rest(pair), radius, 1, {}),
             bands.rows(pair),
         )
         for cotangent, m in zip(cotangents, matrices)
@@ -315,7 +310,7 @@ def _centred(planes, radius):
 def _centres(planes, radius):
     """The pixels in the centre of a region: (..., h - R + 1, w - R + 1)."""
     for axis, size in enumerate(radius, start=len(planes.shape) - 2):
-        planes = shift(planes, size // 2, size, axis)
+        planes = _backend_windows.shift(planes, size // 2, size, axis)
     return planes
 
 
@@ -379,27 +374,22 @@ def _as_high_as(pair, above):
     return ops.concatenate([above, ops.zeros_like(below)], axis=-2)
 
 
-def _samples(pair, radius, step, memory):
-    """Coordinates of P and E for all groups: (..., 2D, g, w')."""
-    z = group_coordinates(pair, radius, step, memory)
-    *leading, kinds, rows, columns, height, width = ops.shape(z)
-    size = kinds * rows * columns
-    return _backend.reshape(z, (*leading, size, height, width))
-
-
 def _rest(pair, bands, radius, memory):
     """Coordinates of the regions in no band, or None; kept for the gradient."""
     rows = bands.rest(pair)
     if rows is None:
         return None
     if "rest" not in memory:
-        memory["rest"] = _samples(rows, radius, 1, {})
+        memory["rest"] = _backend_regions.samples(rows, radius, 1, {})
     return memory["rest"]
 
 
-def _cotangent(matrix, z, radius, step, memory):
-    """Upper rows of planes, as many as have whole groups."""
+def _cotangent(matrix, z, pair, radius, step, memory):
+    """Upper rows of planes, as many as have whole groups; `z` is of `pair`."""
+    height, width = ops.shape(pair)[-2:]
+    shape = ((height - radius[0] + 1) // step, width - radius[1] + 1)
     y = _backend_regions.transform(matrix, z, memory)
+    y = _backend.reshape(y, (*ops.shape(y)[:-1], *shape))
     return overlap_add(y, radius, step)
 
 
