@@ -29,8 +29,8 @@ def samples(planes, radius, step, memory):
     differences of order a + b otherwise. They come from sums and differences
     of neighbours alone, so what is small is computed as a small number.
 
-    On torch the matrix is (...,k*S*R,n). XLA on a CPU multiplies twice as
-    fast on two cores where a group lies in one piece, so there it is
+    On torch the matrix is (...,k*S*R,n). XLA shares a product out over the
+    cores of a CPU where a group lies in one piece, so there it is
     (...,n,k*S*R+1), with a last column of ones, whose products are the sums.
     """
     rows, columns = radius
@@ -40,9 +40,9 @@ def samples(planes, radius, step, memory):
         x = _stages(x[..., None, :, :], columns, -1, memory=memory)
         return x.flatten(-5, -3).flatten(-2)
     maps = [
-        both
+        coordinate
         for along_rows in _filters(planes, rows + step - 1, -2, step)
-        for both in _filters(along_rows, columns, -1)
+        for coordinate in _filters(along_rows, columns, -1)
     ]
     kinds = range(planes.shape[-3])
     maps = [m[..., kind, :, :] for kind in kinds for m in maps]
