@@ -4,10 +4,11 @@ Like `_backend`, a file that names backends.
 """
 
 import functools
+import math
 
 from keras import ops
 
-from keras_rmi._backend import concatenate, pad, reshape
+from keras_rmi._backend import concatenate, one_hot, pad, reshape
 from keras_rmi._backend_choice import BACKEND
 from keras_rmi._backend_modes import op_by_op
 
@@ -74,6 +75,54 @@ def _pad_axis(x, axis, before, after, fill):
     sides = [(0, 0)] * len(x.shape)
     sides[axis] = (before, after)
     return pad(x, sides, fill)
+
+
+def count_ids(ids, num_classes, factors, size):
+    """Pixels of each class in windows: (N,H,W) to (N,h,w,C), float32.
+
+    The ids are -1 to C-1, -1 for none, and `size` is (h,w); there are k // 2
+    cells of no class around the map. On torch each pixel adds to its count,
+    in a few operations; XLA would add them one after the other, and there
+    one-hot maps of the k * k offsets are added.
+    """
+    if BACKEND == "torch":
+        return _scattered_ones(ids, num_classes, factors, size)
+    (rows, columns), (height, width) = factors, size
+    ids = pad(ids, [(0, 0), *((k // 2, k // 2) for k in factors)], -1)
+    hits = (
+        one_hot(
+            ids[
+                :,
+                i : i + (height - 1) * rows + 1 : rows,
+                j : j + (width - 1) * columns + 1 : columns,
+            ],
+            num_classes,
+        )
+        for i in range(rows)
+        for j in range(columns)
+    )
+    return functools.reduce(ops.add, hits)
+
+
+def _scattered_ones(ids, num_classes, factors, size):
+    """`count_ids` on torch."""
+    import torch
+
+    height, width = (
+        k * count - k // 2 for k, count in zip(factors, size, strict=True)
+    )
+    ids = ids[:, :height, :width]
+    # The offset of each pixel's window in what is counted.
+    row, column = (
+        (torch.arange(length, device=ids.device) + k // 2) // k
+        for length, k in zip(ids.shape[1:], factors, strict=True)
+    )
+    window = (row[:, None] * size[1] + column) * num_classes
+    ones = (ids >= 0).float()
+    counts = ones.new_zeros(ids.shape[0], math.prod(size) * num_classes)
+    index = ids.clamp(min=0) + window
+    counts.scatter_add_(1, index.flatten(1), ones.flatten(1))
+    return counts.unflatten(1, (*size, num_classes))
 
 
 def shift(x, offset, length, axis, stride=1):

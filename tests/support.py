@@ -297,6 +297,22 @@ def without_data():
     return FakeTensorMode()
 
 
+def record_operations():
+    """A mode that lists what reaches a device, or is a view, by its name."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Record(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.names = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    return Record()
+
+
 def without_gradients():
     """Contexts in which nothing is kept for a gradient."""
     import torch

@@ -15,12 +15,14 @@ from keras_rmi import (
     _backend_gradients,
     _backend_regions,
 )
+from keras_rmi.ops.pooled_maps import read_pooling
 from reference.pixelwise import activate, log_softmax
 from support import (
     BACKEND,
     MODES,
     SAME,
     assert_value,
+    record_operations,
     reduced_matrix_precision,
     to_numpy,
     value_and_gradient,
@@ -137,6 +139,17 @@ def test_only_the_first_step_brings_numbers_from_the_host(make, monkeypatch):
     assert brought == []
     ops.convert_to_tensor(1.0)
     assert brought == [1.0]
+
+
+@op_by_op
+@pytest.mark.parametrize("pooling", ["avg", "max", "interpolate"])
+def test_ids_are_pooled_in_few_operations(pooling):
+    """Sixteen one-hot maps took more than a hundred."""
+    ids = ops.convert_to_tensor(np.arange(2 * 9 * 9).reshape(2, 9, 9) % 4 - 1)
+    downsampling, _ = read_pooling(pooling, 4)
+    with record_operations() as record:
+        downsampling.one_hot(ids, 3)
+    assert 0 < len(record.names) <= 30, record.names
 
 
 @op_by_op

@@ -58,31 +58,15 @@ class WindowDownsampling:
     def one_hot(self, ids, num_classes):
         """Pools the one-hot map of class ids (N,H,W) without making it.
 
-        Ids outside of 0..C-1 are zero rows. Sums over the k * k offsets.
+        Ids outside of 0..C-1 are zero rows.
         """
-        height, width = (
-            pooled_length(length, factor)
-            for length, factor in zip(ops.shape(ids)[1:], self.pool_size)
+        size = self.output_size(ops.shape(ids)[1:])
+        counts = _backend_windows.count_ids(
+            ids, num_classes, self.pool_size, size
         )
-        rows, columns = self.pool_size
-        sides = [(factor // 2,) * 2 for factor in self.pool_size]
-        ids = _backend.pad(ids, [(0, 0), *sides], -1)
-        total = None
-        for i in range(rows):
-            for j in range(columns):
-                part = ids[
-                    :,
-                    i : i + (height - 1) * rows + 1 : rows,
-                    j : j + (width - 1) * columns + 1 : columns,
-                ]
-                hit = _backend.one_hot(part, num_classes)
-                if total is None:
-                    total = hit
-                elif self.average:
-                    total = total + hit
-                else:
-                    total = ops.maximum(total, hit)
-        return total / (rows * columns) if self.average else total
+        if self.average:
+            return counts / math.prod(self.pool_size)
+        return ops.cast(counts > 0, "float32")
 
     def row_blocks(self, height, bytes_per_row, like):
         """Ranges of rows that hold whole windows, as (start, stop).
