@@ -116,6 +116,11 @@ def constant(value, like, dtype="float32"):
     return _kept(value.tobytes(), value.shape, dtype, like.device)
 
 
+def where(condition, x, number, dtype="float32"):
+    """`x` where the condition holds, and a number elsewhere."""
+    return ops.where(condition, x, constant(number, x, dtype))
+
+
 @functools.lru_cache(maxsize=256)
 def _kept(content, shape, dtype, device):
     import torch

@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 import keras_rmi
+from cases import CASES
 from keras_rmi import (
     _backend,
     _backend_blocks,
@@ -107,21 +108,12 @@ def test_softmax_and_its_logarithm_are_those_of_float64(classes):
 
 
 @op_by_op
-@pytest.mark.parametrize(
-    "make",
-    [
-        keras_rmi.RMILoss,
-        keras_rmi.SoftmaxCrossentropy,
-        keras_rmi.DiceLoss,
-    ],
-)
-def test_only_the_first_step_brings_numbers_from_the_host(make, monkeypatch):
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_only_the_first_step_brings_numbers_from_the_host(case, monkeypatch):
     """A GPU waits for each of them."""
-    loss = make(from_logits=True, ignore_class=255, reduction=None)
-    rng = np.random.default_rng(0)
-    logits = rng.standard_normal((2, 13, 11, 3)).astype("float32")
-    logits = ops.convert_to_tensor(logits).requires_grad_()
-    labels = ops.convert_to_tensor(rng.integers(0, 3, (2, 13, 11)))
+    loss = case.build()
+    labels, logits = map(ops.convert_to_tensor, case.inputs())
+    logits.requires_grad_()
 
     def step():
         ops.sum(loss(labels, logits)).backward()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._types import Activation, Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import (
     check_choice,
@@ -266,12 +267,12 @@ class AffinityFieldLoss(AdjustableLoss):
         x = ops.cast(x, "float32")
         valid = labels.valid > 0
         z = coin_logits(x, self.activation, self.from_logits)
-        z = ops.where(valid[..., None], z, 0.0)
+        z = _backend.where(valid[..., None], z, 0.0)
         terms = affinity_terms(
             z, labels.dense() > 0.5, valid, self._sizes, float(self.margin)
         )
         kinds = [float(self.edge_weight), float(self.non_edge_weight)]
-        weights = ops.convert_to_tensor(kinds, dtype="float32")[:, None]
+        weights = _backend.constant(kinds, x)[:, None]
         if class_weights is not None:
             weights = weights * class_weights
         if self._shares is None:

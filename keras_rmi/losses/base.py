@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_rmi import _backend_modes
+from keras_rmi import _backend, _backend_modes
 from keras_rmi._validation import (
     check_class_weights,
     check_config,
@@ -101,12 +101,13 @@ class SegmentationLoss(keras.losses.Loss):
         axis = read_axis(self.axis)
         x, shape = read_map("y_pred", y_pred, axis)
         labels = read_labels(y_true, shape, axis, self._ignored, pixel_weight)
-        return x, labels, self._class_weights(shape[-1])
+        return x, labels, self._class_weights(x)
 
-    def _class_weights(self, num_classes):
+    def _class_weights(self, x):
         weights = check_class_weights(self.class_weights)
         if weights is None:
             return None
+        num_classes = x.shape[-1]
         if len(weights) != num_classes:
             raise ValueError(
                 message(
@@ -115,7 +116,7 @@ class SegmentationLoss(keras.losses.Loss):
                     weights,
                 )
             )
-        return ops.convert_to_tensor(weights, dtype="float32")
+        return _backend.constant(weights, x)
 
 
 class _Reduction(keras.losses.Loss):

@@ -13,7 +13,7 @@ from keras_rmi._validation import (
 )
 from keras_rmi.losses.adjustable import AdjustableLoss
 from keras_rmi.losses.base import SegmentationLoss
-from keras_rmi.ops.weights import read_sample_weight
+from keras_rmi.ops.weights import not_zero, read_sample_weight, weighted
 
 
 @keras.saving.register_keras_serializable(package="keras_rmi")
@@ -251,6 +251,5 @@ def _values(loss, y_true, y_pred, pixel_weight):
                 tuple(pixel_weight.shape),
             )
         )
-    values = ops.where(weight == 0, 0.0, weight * values)
     total = ops.sum(weight, axis=(1, 2))
-    return ops.sum(values, axis=(1, 2)) / ops.where(total == 0, 1.0, total)
+    return ops.sum(weighted(values, weight), axis=(1, 2)) / not_zero(total)

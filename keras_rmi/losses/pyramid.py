@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._types import Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_number, message
 from keras_rmi.losses.base import SegmentationLoss
@@ -172,13 +173,13 @@ def _scaled(x, labels, scale):
     size = [scaled_length(length, scale) for length in lengths]
     labels, valid = labels.at(*map(nearest_pixel, lengths, size)), labels.valid
     valid = valid[..., None]
-    x = ops.where(valid > 0, ops.cast(x, "float32"), 0.0)
+    x = _backend.where(valid > 0, ops.cast(x, "float32"), 0.0)
     # The share of a valid sample is 1/4 at least: its pixel is the nearest.
     share = bilinear_samples(valid, size)
     counts = labels.valid[..., None] > 0
-    x = bilinear_samples(x, size) / ops.where(counts, share, 1.0)
+    x = bilinear_samples(x, size) / _backend.where(counts, share, 1.0)
     # Probabilities that are all zero would have no sum to be divided by.
-    return ops.where(counts, x, 1.0), labels
+    return _backend.where(counts, x, 1.0), labels
 
 
 def _check_scales(scales):

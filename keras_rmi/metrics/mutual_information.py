@@ -29,7 +29,7 @@ from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
 from keras_rmi.ops.predictions import check_channels, read_predictions
-from keras_rmi.ops.weights import read_sample_weight
+from keras_rmi.ops.weights import not_zero, read_sample_weight, weighted
 
 
 @keras.saving.register_keras_serializable(package="keras_rmi")
@@ -175,9 +175,7 @@ class RegionMutualInformation(keras.metrics.Metric):
         )
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
-        # What is not counted may be NaN.
-        share = ops.where(weight == 0, 0.0, weight * bound)
-        self.total.assign_add(ops.sum(share, axis=0))
+        self.total.assign_add(ops.sum(weighted(bound, weight), axis=0))
         self.weight.assign_add(ops.sum(weight, axis=0))
 
     def _bounds(self, y_pred, y_true, pixel_weight):
@@ -222,8 +220,7 @@ class RegionMutualInformation(keras.metrics.Metric):
             share = share * ops.convert_to_tensor(
                 list(self.class_weights), dtype="float32"
             )
-        total = ops.sum(share)
-        result = ops.sum(share * means) / ops.where(total == 0, 1.0, total)
+        result = ops.sum(share * means) / not_zero(ops.sum(share))
         return ops.cast(result, self.dtype)
 
     def result_per_class(self):
@@ -235,7 +232,7 @@ class RegionMutualInformation(keras.metrics.Metric):
         total, weight = map(ops.convert_to_tensor, (self.total, self.weight))
         # A weight of NaN has occurred.
         occurred = weight != 0
-        return total / ops.where(occurred, weight, 1.0), occurred
+        return total / not_zero(weight), occurred
 
     def get_config(self):
         options = (

@@ -13,10 +13,10 @@ so nothing but `z` has to be kept. Each of the 8 neighbours of a pixel is seen
 from both ends: four offsets, each with D_ji and D_ij, are all ordered pairs.
 """
 
-import keras
 from keras import ops
 
 from keras_rmi import _backend, _backend_gradients
+from keras_rmi.ops.predictions import clip_probabilities
 
 # A logit of probability 0; infinity has no difference to itself.
 _LARGE = 1e30
@@ -65,13 +65,13 @@ class _Affinity:
             for kind, (here, cost) in enumerate(
                 zip(self._kinds(offset), (apart, forth + back))
             ):
-                cost = _sum_pixels(ops.where(here, cost, 0.0))
+                cost = _sum_pixels(_backend.where(here, cost, 0.0))
                 sums[kind] = sums[kind] + cost
                 # A pair is seen from both of its ends.
                 count = 2.0 * _sum_pixels(ops.cast(here, "float32"))
                 counts[kind] = counts[kind] + count
         count = ops.sum(ops.stack(counts, axis=1), axis=-1, keepdims=True)
-        count = ops.maximum(count, 1.0)
+        count = ops.maximum(count, _backend.constant(1.0, count))
         return ops.stack(sums, axis=1) / count, count
 
     def _gradient(self, z, upstream, counts):
@@ -86,7 +86,7 @@ class _Affinity:
                     ops.where(
                         ops.logical_and(edge, divergence < self.margin),
                         -slope[:, 0],
-                        ops.where(rest, slope[:, 1], 0.0),
+                        _backend.where(rest, slope[:, 1], 0.0),
                     )
                     for divergence in _divergences(logs, offset)
                 )
@@ -141,7 +141,7 @@ def _logarithms(z):
     return (
         ops.sigmoid(z),
         ops.sigmoid(-z),
-        ops.minimum(z, 0.0) - tail,
+        -ops.relu(-z) - tail,
         -ops.relu(z) - tail,
     )
 
@@ -168,8 +168,7 @@ def coin_logits(x, activation, from_logits):
         return x - _log_of_others(x)
     if activation == "softmax":
         x = x / ops.sum(x, axis=-1, keepdims=True)
-    margin = keras.config.epsilon()
-    x = ops.clip(x, margin, 1.0 - margin)
+    x = clip_probabilities(x)
     return ops.log(x) - ops.log(1.0 - x)
 
 
@@ -182,7 +181,7 @@ def _log_of_others(x):
     total = ops.logsumexp(x, axis=-1, keepdims=True)
     p = ops.exp(x - total)
     leads = p > 0.5
-    others = ops.where(leads, -_LARGE, x)
+    others = _backend.where(ops.logical_not(leads), x, -_LARGE)
     others = ops.logsumexp(others, axis=-1, keepdims=True)
-    rest = total + ops.log1p(-ops.minimum(p, 0.5))
+    rest = total + ops.log1p(-ops.minimum(p, _backend.constant(0.5, p)))
     return ops.where(leads, others, rest)

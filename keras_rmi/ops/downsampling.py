@@ -13,7 +13,7 @@ import math
 from keras import ops
 
 from keras_rmi import _backend, _backend_blocks, _backend_windows
-from keras_rmi.ops.resizing import at_least_one, next_pixel
+from keras_rmi.ops.resizing import bilinear_along, neighbours
 
 
 def pooled_length(length, factor):
@@ -112,7 +112,8 @@ class WindowDownsampling:
             last = stop is None or stop == size[0]
             begin, end = self._windows(start, stop)
             hits = WindowDownsampling(self.pool_size)(hits, start == 0, last)
-            count = ops.maximum(hits * math.prod(self.pool_size), 1.0)
+            count = hits * math.prod(self.pool_size)
+            count = ops.maximum(count, _backend.constant(1.0, count))
             share = cotangent[:, begin : None if last else end] / count
             return hit * self._repeat(share, start, stop, size, begin)
 
@@ -195,26 +196,11 @@ class InterpolationDownsampling:
         length = ops.shape(x)[axis]
         if self.nearest:
             return ops.take(x, self._nearest(length, factor), axis=axis)
-        low, high, fraction = self._corners(length, factor)
-        shape = [1] * len(x.shape)
-        shape[axis] = -1
-        fraction = ops.cast(_backend.reshape(fraction, shape), x.dtype)
-        low, high = ops.take(x, low, axis=axis), ops.take(x, high, axis=axis)
-        return low + fraction * (high - low)
+        return bilinear_along(x, axis, length // factor)
 
     def _nearest(self, length, factor):
         count = length // factor
         return ops.arange(count, dtype="int32") * length // count
-
-    def _corners(self, length, factor):
-        """Neighbouring samples and the fraction between them, exactly."""
-        count = length // factor
-        steps = at_least_one(count - 1)
-        position = ops.arange(count, dtype="int32") * (length - 1)
-        low = position // steps
-        fraction = ops.cast(position % steps, "float32")
-        high = next_pixel(low, length)
-        return low, high, fraction / ops.cast(steps, "float32")
 
     def spread(self, cotangent, pooled, size):
         """Adjoint of the bilinear `__call__` by rows."""
@@ -234,7 +220,7 @@ class InterpolationDownsampling:
         """(length, length // factor): weight of each pixel in a sample."""
         if factor == 1:
             return ops.eye(length, dtype="float32")
-        low, high, fraction = self._corners(length, factor)
+        low, high, fraction = neighbours(length, length // factor)
         pixel = ops.arange(length, dtype="int32")[:, None]
         return (
             ops.cast(ops.equal(pixel, low), "float32") * (1 - fraction)

@@ -30,7 +30,7 @@ class SigmoidFocal:
         truth = labels.dense()
         p, q = ops.sigmoid(x), ops.sigmoid(-x)
         miss = truth * q + (1.0 - truth) * p
-        loss = ops.power(miss, self.gamma) * self._entropy(x, truth)
+        loss = miss**self.gamma * self._entropy(x, truth)
         return ops.sum(self._weight(loss, truth), axis=-1)
 
     def gradient(self, x, labels, scale, cotangent):
@@ -38,9 +38,9 @@ class SigmoidFocal:
         p, q = ops.sigmoid(x), ops.sigmoid(-x)
         miss = truth * q + (1.0 - truth) * p
         # d ln m / dx, in [-1, 1] also where m underflows.
-        rate = (1.0 - 2.0 * truth) * p * q / ops.maximum(miss, _TINY)
+        rate = (1.0 - 2.0 * truth) * p * q / _at_least_tiny(miss)
         slope = p - truth + self.gamma * rate * self._entropy(x, truth)
-        slope = ops.power(miss, self.gamma) * slope
+        slope = miss**self.gamma * slope
         return scale * self._weight(slope, truth)
 
     def _entropy(self, x, truth):
@@ -65,18 +65,23 @@ class SoftmaxFocal:
 
     def pixel_loss(self, x, labels):
         logs = _backend.log_softmax(x)
-        loss = -ops.power(-ops.expm1(logs), self.gamma) * logs
+        loss = -((-ops.expm1(logs)) ** self.gamma) * logs
         return labels.pick(self._weight(loss))
 
     def gradient(self, x, labels, scale, cotangent):
         logs = _backend.log_softmax(x)
         p, miss = ops.exp(logs), -ops.expm1(logs)
         # -ln p / (1 - p), which is 1 at p = 1.
-        ratio = ops.where(miss > 0.0, -logs / ops.maximum(miss, _TINY), 1.0)
-        slope = -ops.power(miss, self.gamma) * (1.0 + self.gamma * p * ratio)
+        ratio = -logs / _at_least_tiny(miss)
+        ratio = _backend.where(miss > 0.0, ratio, 1.0)
+        slope = -(miss**self.gamma) * (1.0 + self.gamma * p * ratio)
         slope = labels.dense() * self._weight(slope)
         return scale * (slope - p * ops.sum(slope, axis=-1, keepdims=True))
 
     def _weight(self, x):
         x = self.alpha * x
         return x if self.class_weights is None else x * self.class_weights
+
+
+def _at_least_tiny(x):
+    return ops.maximum(x, _backend.constant(_TINY, x))

@@ -256,18 +256,17 @@ def read_labels(y_true, shape, axis, ignored, pixel_weight=None):
     if pixel_weight is not None:
         # Not `> 0`: NaN must stay to be seen.
         valid = ops.logical_and(valid, pixel_weight != 0)
-        pixel_weight = ops.where(valid, pixel_weight, 0.0)
+        pixel_weight = _backend.where(valid, pixel_weight, 0.0)
     safe = ops.where(valid, y_true, ops.zeros_like(y_true))
-    void = _backend.constant(-1, valid, "int32")
-    ids = ops.where(valid, ops.cast(safe, "int32"), void)
+    ids = _backend.where(valid, ops.cast(safe, "int32"), -1, "int32")
     return SparseLabels(ids, num_classes, pixel_weight)
 
 
 def _dense(labels, valid, pixel_weight):
     if pixel_weight is not None:
         valid = ops.logical_and(valid, pixel_weight != 0)
-        pixel_weight = ops.where(valid, pixel_weight, 0.0)
-    labels = ops.where(valid[..., None], labels, 0.0)
+        pixel_weight = _backend.where(valid, pixel_weight, 0.0)
+    labels = _backend.where(valid[..., None], labels, 0.0)
     return DenseLabels(labels, ops.cast(valid, "float32"), pixel_weight)
 
 

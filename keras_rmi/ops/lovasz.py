@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_rmi import _backend
+
 
 def lovasz_extension(errors, labels):
     """Value of each class and area of the class in the labels, both (N,C).
@@ -23,10 +25,11 @@ def lovasz_extension(errors, labels):
     )
     labelled = ops.sum(inside, axis=-1, keepdims=True)
     absent = labelled == 0.0
-    intersection = ops.maximum(labelled - ops.cumsum(inside, axis=-1), 0.0)
+    intersection = ops.relu(labelled - ops.cumsum(inside, axis=-1))
     union = labelled + ops.cumsum(outside, axis=-1)
     steps = inside * union + outside * intersection
-    steps = steps / ops.where(absent, 1.0, union * (union - outside))
+    pairs = union * (union - outside)
+    steps = steps / _backend.where(ops.logical_not(absent), pairs, 1.0)
     # NaN anywhere in the class reaches all of its pixels.
     steps = steps + 0.0 * ops.sum(errors, axis=-1, keepdims=True)
     values = ops.sum(errors * ops.stop_gradient(steps), axis=-1)

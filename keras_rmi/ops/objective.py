@@ -29,6 +29,7 @@ from keras_rmi.ops.downsampling import (
     WindowDownsampling,
 )
 from keras_rmi.ops.statistics import region_statistics
+from keras_rmi.ops.weights import not_zero
 
 
 def pixel_and_region_loss(
@@ -77,10 +78,8 @@ class _Objective:
         if self.pixel_share:
             total = ops.sum(self.labels.weight, axis=(1, 2))
             # An image without weight contributes nothing.
-            empty = total == 0.0
-            zero, one = (_backend.constant(x, total) for x in (0.0, 1.0))
-            scale = self.pixel_share / ops.where(empty, one, total)
-            scale = ops.where(empty, zero, scale)
+            scale = self.pixel_share / not_zero(total)
+            scale = _backend.where(total != 0.0, scale, 0.0)
             value = scale * pixel_sums
         if self.region is not None:
             rmi, statistics = self._statistics(pooled)

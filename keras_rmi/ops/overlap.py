@@ -7,7 +7,7 @@ not at all where void.
 import keras
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi.ops.weights import not_zero
 
 
 def overlap_loss(probabilities, labels, alpha, beta, smooth):
@@ -23,7 +23,7 @@ def overlap_loss(probabilities, labels, alpha, beta, smooth):
         _over_pixels(x) for x in (weighted * truth, weighted, weight * truth)
     )
     total = _over_pixels(weight)
-    scale = _over_pixels(labels.valid[..., None]) / _not_zero(total)
+    scale = _over_pixels(labels.valid[..., None]) / not_zero(total)
     hit, predicted, labelled = (scale * x for x in (hit, predicted, labelled))
     false_positive, false_negative = predicted - hit, labelled - hit
     union = hit + alpha * false_positive + beta * false_negative
@@ -48,13 +48,9 @@ def mean_over_classes(values, labelled, labels, classes, class_weights):
     if class_weights is not None:
         share = share * class_weights
     total = ops.sum(share, axis=-1)
-    return ops.sum(share * values, axis=-1) / _not_zero(total)
+    return ops.sum(share * values, axis=-1) / not_zero(total)
 
 
 def _over_pixels(x):
     """Sums (N,C) of maps (N,H,W,C), by rows first as XLA adds in order."""
     return ops.sum(ops.sum(x, axis=2), axis=1)
-
-
-def _not_zero(x):
-    return ops.where(x == 0.0, _backend.constant(1.0, x), x)

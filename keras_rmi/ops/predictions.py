@@ -103,7 +103,7 @@ class SigmoidProbabilities:
         return x
 
     def pixel_loss(self, x, labels):
-        clipped = _clip(x)
+        clipped = clip_probabilities(x)
         truth = labels.dense()
         loss = -truth * ops.log(clipped)
         loss = loss - (1.0 - truth) * ops.log(1.0 - clipped)
@@ -114,7 +114,7 @@ class SigmoidProbabilities:
     def gradient(self, x, labels, scale, cotangent):
         pixel = None
         if scale is not None:
-            clipped = _clip(x)
+            clipped = clip_probabilities(x)
             pixel = (clipped - labels.dense()) / (clipped * (1.0 - clipped))
             pixel = scale * _where_inside(x, pixel)
             if self.class_weights is not None:
@@ -133,7 +133,7 @@ class SoftmaxProbabilities:
         return x
 
     def pixel_loss(self, x, labels):
-        logarithms = ops.log(_clip(self._share(x)))
+        logarithms = ops.log(clip_probabilities(self._share(x)))
         if self.class_weights is not None:
             logarithms = self.class_weights * logarithms
         return -labels.pick(logarithms)
@@ -142,7 +142,9 @@ class SoftmaxProbabilities:
         pixel = None
         if scale is not None:
             share = self._share(x)
-            slope = _where_inside(share, -labels.dense() / _clip(share))
+            slope = _where_inside(
+                share, -labels.dense() / clip_probabilities(share)
+            )
             if self.class_weights is not None:
                 slope = self.class_weights * slope
             mean = ops.sum(slope * share, axis=-1, keepdims=True)
@@ -183,8 +185,10 @@ def as_logits(activation, from_logits, x):
     if from_logits:
         return x
     if activation == "softmax":
-        return ops.log(_clip(x / ops.sum(x, axis=-1, keepdims=True)))
-    clipped = _clip(x)
+        return ops.log(
+            clip_probabilities(x / ops.sum(x, axis=-1, keepdims=True))
+        )
+    clipped = clip_probabilities(x)
     return ops.log(clipped) - ops.log(1.0 - clipped)
 
 
@@ -213,9 +217,11 @@ def _sum_log(x):
     return sum(parts)
 
 
-def _clip(p):
+def clip_probabilities(p):
+    """Probabilities as far from 0 and 1 as those of Keras."""
     margin = keras.config.epsilon()
-    return ops.clip(p, margin, 1.0 - margin)
+    ends = (_backend.constant(end, p) for end in (margin, 1.0 - margin))
+    return ops.clip(p, *ends)
 
 
 def _where_inside(p, slope):

@@ -130,7 +130,7 @@ def _evaluate(planes, radius, epsilon, memory):
     # would add up over many classes that are absent.
     labelled = ops.diagonal(scatter, axis1=-2, axis2=-1)[..., dimension:]
     labelled = ops.sum(labelled, axis=-1) > 0.0
-    value = ops.where(labelled, value, _backend.constant(0.0, value))
+    value = _backend.where(labelled, value, 0.0)
     value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, whitening
 

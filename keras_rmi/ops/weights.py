@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_rmi import _backend
 from keras_rmi._validation import compatible, message, static_shape
 from keras_rmi.ops.inputs import one_or_nan
 
@@ -41,3 +42,13 @@ def read_sample_weight(sample_weight, batch_size):
             shape,
         )
     )
+
+
+def not_zero(x):
+    """`x` (float32) to divide by where it may be the sum of no weights."""
+    return _backend.where(x != 0.0, x, 1.0)
+
+
+def weighted(values, weight):
+    """Values times weights, 0 where the weight is: such values may be NaN."""
+    return _backend.where(weight != 0.0, weight * values, 0.0)
