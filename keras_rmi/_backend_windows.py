@@ -81,9 +81,10 @@ def count_ids(ids, num_classes, factors, size):
     """Pixels of each class in windows: (N,H,W) to (N,h,w,C), float32.
 
     The ids are -1 to C-1, -1 for none, and `size` is (h,w); there are k // 2
-    cells of no class around the map. On torch each pixel adds to its count,
-    in a few operations; XLA would add them one after the other, and there
-    one-hot maps of the k * k offsets are added.
+    cells of no class around the map. On torch each pixel adds 1 to its count,
+    which is exact in any order, in a few operations; XLA would add them one
+    after the other, and there one-hot maps of the k * k offsets are added.
+    https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_add_.html
     """
     if BACKEND == "torch":
         return _scattered_ones(ids, num_classes, factors, size)
