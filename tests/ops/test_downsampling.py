@@ -13,7 +13,7 @@ POOL_SIZES = [(4, 4), (3, 2), (1, 6), (5, 1), (12, 7)]
 
 
 def ids(height=11, width=14, num_classes=3):
-    """Ids of classes, a third of them none; the last column is one class."""
+    """Ids of classes, a quarter of them none; the last column is one class."""
     rng = np.random.default_rng(0)
     found = rng.integers(-1, num_classes, (2, height, width)).astype("int32")
     found[:, :, -1] = num_classes - 1
