@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_rmi import _backend_modes
+from keras_rmi import _backend, _backend_modes
 from keras_rmi._types import (
     Activation,
     Axis,
@@ -217,9 +217,8 @@ class RegionMutualInformation(keras.metrics.Metric):
         means, occurred = self._means()
         share = ops.cast(occurred, "float32")
         if self.class_weights is not None:
-            share = share * ops.convert_to_tensor(
-                list(self.class_weights), dtype="float32"
-            )
+            weights = _backend.constant(list(self.class_weights), share)
+            share = share * weights
         result = ops.sum(share * means) / not_zero(ops.sum(share))
         return ops.cast(result, self.dtype)
 

@@ -29,7 +29,7 @@ def lovasz_extension(errors, labels):
     union = labelled + ops.cumsum(outside, axis=-1)
     steps = inside * union + outside * intersection
     pairs = union * (union - outside)
-    steps = steps / _backend.where(ops.logical_not(absent), pairs, 1.0)
+    steps = steps / _backend.where(labelled != 0.0, pairs, 1.0)
     # NaN anywhere in the class reaches all of its pixels.
     steps = steps + 0.0 * ops.sum(errors, axis=-1, keepdims=True)
     values = ops.sum(errors * ops.stop_gradient(steps), axis=-1)
