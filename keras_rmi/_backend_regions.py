@@ -3,6 +3,7 @@
 Like `_backend`, a file that names backends.
 """
 
+import numpy as np
 from keras import ops
 
 from keras_rmi._backend import constant, full_precision, matmul, reshape
@@ -190,7 +191,7 @@ def inverse_lower(factor):
     `ops.solve_triangular` for matrices of 18 x 18, and 0.2 s for this.
     """
     size = factor.shape[-1]
-    identity = ops.eye(size, dtype="float32")
+    identity = constant(np.eye(size), factor)
     if BACKEND == "torch":
         identity = ops.broadcast_to(identity, factor.shape)
         return ops.solve_triangular(factor, identity, lower=True)

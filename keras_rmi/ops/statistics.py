@@ -8,7 +8,7 @@ pixels, the arrays of every step are
     coordinates Z of P and E           (2D, n)            one band at a time
     products Z Z', and sums            (planes, 2D + 1, 2D + 1)
     joint matrix J                     (planes, 2d, 2d)
-    K: last d rows of [L^-1, -L^-1 m]  (planes, d, 2d + 1)  see `_whitening`
+    K: last d rows of [L^-1, -L^-1 m]  (planes, d, 2d + 1)  see `whitening`
     value  -sum_i log c_i K_i,d+i / d  (planes,)  c: diagonal of L, no labels
 
 Regions that lie one below the other share most of their pixels, so they are
@@ -46,18 +46,18 @@ from keras_rmi import (
     _backend_regions,
     _backend_windows,
 )
+from keras_rmi.ops.bands import Bands, regions_in_group
 from keras_rmi.ops.inputs import one_or_nan
 from keras_rmi.ops.regions import (
     binomial_matrix,
-    group_step,
     member_matrices,
     overlap_add,
 )
-
-# Added to the diagonal, relative to it: more than the error of the products.
-_SHIFT = 3e-5
-# How much the error of J may grow before its products are made again.
-_SPREAD = 10.0
+from keras_rmi.ops.whitening import (
+    centred_moments,
+    joint_prior,
+    whitening_matrix,
+)
 
 
 def region_statistics(labels, probabilities, radius, epsilon):
@@ -93,8 +93,8 @@ def _evaluate(planes, radius, epsilon, memory):
     dimension = math.prod(radius)
     basis = _backend.constant(binomial_matrix(radius), planes[0])
     metric = epsilon * _backend.matmul(basis, ops.swapaxes(basis, 0, 1))
-    step = _step(planes[0], radius)
-    bands = _Bands(planes[0], radius, step)
+    step = regions_in_group(planes[0], radius)
+    bands = Bands(planes[0], radius, step)
 
     def products(planes):
         pair, t = _residual(*planes, radius, epsilon)
@@ -115,11 +115,12 @@ def _evaluate(planes, radius, epsilon, memory):
     rest = _rest(pair, bands, radius, memory)
     if rest is not None:
         moments += _backend_regions.second_moments(rest)
-    scatter, mean = _scatter(moments)
-    matrix = scatter + _prior(t, metric)
+    scatter, mean = centred_moments(moments)
+    matrix = scatter + joint_prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
-    whitening = _whitening(matrix, finite, mean, pair, t, radius, epsilon)
-    whitening = whitening[..., dimension:, :]
+    whitening = whitening_matrix(
+        matrix, finite, mean, pair, t, radius, epsilon
+    )[..., dimension:, :]
     diagonal = whitening[..., dimension:-1]
     diagonal = ops.diagonal(diagonal, axis1=-2, axis2=-1)
     # Entry by entry: large logarithms would lose digits in their difference.
@@ -133,82 +134,6 @@ def _evaluate(planes, radius, epsilon, memory):
     value = _backend.where(labelled, value, 0.0)
     value = value * one_or_nan(finite[..., 0, 0])
     return value, pair, t, whitening
-
-
-def _whitening(matrix, finite, mean, pair, t, radius, epsilon):
-    """[L^-1, -L^-1 mean], (planes, 2d, 2d + 1), also where J is near singular.
-
-    Where few patterns fill a plane, as along a straight edge, float32
-    cannot hold the small eigenvalues of products, but it can hold Z. So the
-    factor S of J with a larger diagonal takes Z to S^-1 Z, whose products
-    are near the identity, and the inverse of their factor times S^-1 is that
-    of L: Cholesky QR with a shift (Fukaya et al. 2020, arXiv:1809.11085).
-    What is left of the mean is more exact there, too.
-    """
-    identity = ops.eye(matrix.shape[-1], dtype="float32")
-    # NaN from the network must come out as NaN: a factorisation of NaN
-    # raises on some backends.
-    matrix = ops.where(finite, matrix, identity)
-    first = _inverse_factor(matrix * (1.0 + _SHIFT * identity))
-    # The trace of the inverse of J, with ones on its diagonal: the error of
-    # log det J in units of that of J.
-    scale = ops.diagonal(matrix, axis1=-2, axis2=-1)[:, None, :]
-    spread = ops.sum(ops.square(first) * scale, axis=(-2, -1))
-    small = spread > _SPREAD * matrix.shape[-1]
-    whitening = _inverse_factor(
-        ops.where(small[:, None, None], identity, matrix)
-    )
-    bands = _Bands(pair, radius, 1)
-    return _backend_blocks.map_where(
-        lambda arrays: (_refined(*arrays, bands, radius, epsilon),),
-        small,
-        (_centring(first, mean), pair, t),
-        _centring(whitening, mean),
-        bands.plane_bytes,
-    )
-
-
-def _refined(first, pair, t, bands, radius, epsilon):
-    """The whitening from that of about J, and Z."""
-
-    def of_band(band):
-        z = _backend_regions.samples(band, radius, 1, {})
-        return _backend_regions.second_moments_of(first, z)
-
-    moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
-    rest = bands.rest(pair)
-    if rest is not None:
-        moments = moments + of_band(rest)
-    scatter, mean = _scatter(moments)
-    linear, offset = first[..., :-1], first[..., -1:]
-    prior = _backend.matmul(linear, _prior_root(t, radius, epsilon))
-    prior = _backend.matmul(prior, ops.swapaxes(prior, -1, -2))
-    first = ops.concatenate([linear, offset - mean], axis=-1)
-    return _backend.matmul(_inverse_factor(scatter + prior), first)
-
-
-def _inverse_factor(matrix):
-    """Of the Cholesky factor."""
-    return _backend_regions.inverse_lower(ops.cholesky(matrix))
-
-
-def _scatter(moments):
-    """Centred products, and the mean, of samples with a last row of ones."""
-    sums, count = moments[..., :-1, -1:], moments[..., -1:, -1:]
-    # The planes are centred, so the sums are small: nothing cancels.
-    centre = sums * ops.swapaxes(sums, -1, -2) / count
-    return moments[..., :-1, :-1] - centre, sums / count
-
-
-def _centring(matrix, mean):
-    """`matrix` for samples, less their mean, with a row of ones."""
-    # A product: for tf.vectorized_map a concatenation, whose parts a loop
-    # takes one by one, has no gradient, and it asks for one.
-    identity = ops.broadcast_to(
-        ops.eye(matrix.shape[-1], dtype="float32"), ops.shape(matrix)
-    )
-    centring = ops.concatenate([identity, -mean], axis=-1)
-    return _backend.matmul(matrix, centring)
 
 
 def _gradient_shapes(found, radius, epsilon, of_labels):
@@ -227,9 +152,9 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     radius = tuple(radius)
     dimension = math.prod(radius)
     basis = _backend.constant(binomial_matrix(radius), pair)
-    step = _step(pair, radius)
+    step = regions_in_group(pair, radius)
     members = _members(radius, step, pair)
-    bands = _Bands(pair, radius, step)
+    bands = Bands(pair, radius, step)
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d + 1) each.
     to_probabilities, to_residual = (
@@ -314,57 +239,6 @@ def _centres(planes, radius):
     return planes
 
 
-def _step(planes, radius):
-    """Regions in a group, one where there are not enough."""
-    step, height = group_step(radius), planes.shape[-2]
-    if height is not None and height - radius[0] + 1 < step:
-        return 1
-    return step
-
-
-class _Bands:
-    """How the groups of planes (..., h, w) go: `layout`, and what remains.
-
-    `layout` is (bands, rows, overlap) of `_backend_blocks.sum_bands`: band k
-    begins in row `k * rows`, the last rows of its last region overlap the
-    next band. Planes of unknown size are one band. Bands that differ in
-    height would need a loop each, so a height is chosen that leaves the
-    fewest regions.
-    """
-
-    def __init__(self, planes, radius, step):
-        self.radius, self.step = radius, step
-        height, width = planes.shape[-2:]
-        size = 8 * (radius[0] + step - 1) * radius[1] * (width or 1)
-        self.plane_bytes = size * ((height or step) // step)
-        self.layout = (1, None, radius[0] - 1)
-        if height is None or width is None:
-            return
-        groups = (height - radius[0] + 1) // step
-        most = max(_backend_blocks.band_bytes(planes) // size, step)
-        if groups > most:
-            count = min(
-                range(most, most // 2, -1), key=lambda count: groups % count
-            )
-            self.layout = (groups // count, count * step, radius[0] - 1)
-
-    def rows(self, pair):
-        """The number of regions, one below the other, in all bands."""
-        bands, rows, _ = self.layout
-        if rows is not None:
-            return bands * rows
-        regions = ops.shape(pair)[-2] - self.radius[0] + 1
-        return regions // self.step * self.step
-
-    def rest(self, pair):
-        """Rows of the regions in no band, or None."""
-        rows, height = self.rows(pair), pair.shape[-2]
-        none = self.step == 1 and self.layout[1] is None
-        if none or (height and rows == height - self.radius[0] + 1):
-            return None
-        return pair[..., rows:, :]
-
-
 def _as_high_as(pair, above):
     """Planes (..., h, w) from their upper rows, zero below."""
     height = above.shape[-2]
@@ -426,29 +300,9 @@ def _to_groups(matrix, members, radius):
     return total
 
 
-def _prior_root(t, radius, epsilon):
-    """A matrix whose product with its transpose is `_prior`."""
-    t = t[..., None, None]
-    basis = _backend.constant(math.sqrt(epsilon) * binomial_matrix(radius), t)
-    basis = basis + 0.0 * t
-    upper = ops.concatenate([basis, 0.0 * basis], axis=-1)
-    lower = ops.concatenate([-t * basis, basis], axis=-1)
-    return ops.concatenate([upper, lower], axis=-2)
-
-
 @functools.cache
 def _prior_diagonal(radius, epsilon):
     """Of the factor of epsilon G, (d,): L_ii without labels."""
     basis = binomial_matrix(radius).astype(float)
     diagonal = np.diagonal(np.linalg.cholesky(basis @ basis.T))
     return math.sqrt(epsilon) * diagonal
-
-
-def _prior(t, metric):
-    """[[G, -t G], [-t G, (1 + t^2) G]] for every plane; `metric` is G."""
-    t = t[..., None, None]
-    upper = ops.concatenate([metric + 0.0 * t, -t * metric], axis=-1)
-    lower = ops.concatenate(
-        [-t * metric, (1.0 + ops.square(t)) * metric], axis=-1
-    )
-    return ops.concatenate([upper, lower], axis=-2)
