@@ -7,7 +7,7 @@ import keras
 from keras_rmi._types import Axis, ClassWeights, IgnoreClass
 from keras_rmi._validation import check_choice, check_number
 from keras_rmi.losses.base import SegmentationLoss
-from keras_rmi.ops.labels import smooth_labels
+from keras_rmi.ops.label_forms import smooth_labels
 from keras_rmi.ops.objective import pixel_and_region_loss
 from keras_rmi.ops.predictions import check_channels, read_predictions
 
