@@ -134,17 +134,21 @@ def _map_shards(function, arrays, bytes_per_plane):
 def map_where(function, needed, arrays, otherwise, bytes_per_plane):
     """`function` of the planes that need it, and `otherwise` of all others.
 
-    As `map_planes`, for one array. Torch takes the planes that need it out,
-    and looks at their number, as Cholesky decompositions look at their
-    success. XLA chooses for every plane of its loop.
+    As `map_planes`, for one array; `otherwise` may be lost. Torch takes the
+    planes that need it out, and looks at their number, as Cholesky
+    decompositions look at their success. XLA chooses for every plane of its
+    loop.
     """
     if BACKEND == "torch":
         (index,) = needed.nonzero(as_tuple=True)
         if len(index) == 0:
             return otherwise
-        arrays = tuple(array[index] for array in arrays)
-        (found,) = map_planes(function, arrays, bytes_per_plane)
-        return otherwise.index_copy(0, index, found)
+        (found,) = map_planes(
+            lambda some: function(tuple(array[some[0]] for array in arrays)),
+            (index,),
+            bytes_per_plane,
+        )
+        return otherwise.index_copy_(0, index, found)
 
     def choose(arrays):
         needed, otherwise, *arrays = arrays

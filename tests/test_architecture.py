@@ -19,6 +19,7 @@ NAME_BACKENDS = {
     "keras_rmi/_backend_choice.py",
     "keras_rmi/_backend_gradients.py",
     "keras_rmi/_backend_modes.py",
+    "keras_rmi/_backend_order.py",
     "keras_rmi/_backend_regions.py",
     "keras_rmi/_backend_sparse.py",
     "keras_rmi/_backend_windows.py",

@@ -136,7 +136,7 @@ class LovaszSoftmaxLoss(SegmentationLoss):
     A class that no pixel of the image has is left out of the mean. With
     `classes="all"` its value is its largest error. A void image has the value
     0. Computed in float32. Errors, their order and areas are maps of the size
-    of the predictions: about ten of them exist at a time.
+    of the predictions: up to ten of them exist at a time.
 
     Args:
         classes: `"present"`, the classes that the labels of the image have,
@@ -230,7 +230,7 @@ class LovaszHingeLoss(SegmentationLoss):
     The value of an image with an empty mask is its largest error: its false
     positives are corrected one at a time. A void image has the value 0.
     Computed in float32. Errors, their order and areas are maps of the size of
-    the predictions: about ten of them exist at a time.
+    the predictions: up to ten of them exist at a time.
 
     Args:
         from_logits: Whether `y_pred` are logits. Probabilities are turned

@@ -16,6 +16,7 @@ from both ends: four offsets, each with D_ji and D_ij, are all ordered pairs.
 from keras import ops
 
 from keras_rmi import _backend, _backend_gradients
+from keras_rmi.ops.overlap import over_pixels
 from keras_rmi.ops.predictions import clip_probabilities
 
 # A logit of probability 0; infinity has no difference to itself.
@@ -65,10 +66,10 @@ class _Affinity:
             for kind, (here, cost) in enumerate(
                 zip(self._kinds(offset), (apart, forth + back))
             ):
-                cost = _sum_pixels(_backend.where(here, cost, 0.0))
+                cost = over_pixels(_backend.where(here, cost, 0.0))
                 sums[kind] = sums[kind] + cost
                 # A pair is seen from both of its ends.
-                count = 2.0 * _sum_pixels(ops.cast(here, "float32"))
+                count = 2.0 * over_pixels(ops.cast(here, "float32"))
                 counts[kind] = counts[kind] + count
         count = ops.sum(ops.stack(counts, axis=1), axis=-1, keepdims=True)
         count = ops.maximum(count, _backend.constant(1.0, count))
@@ -153,11 +154,6 @@ def _divergences(logs, offset):
     )
     on, off = lp_j - lp_i, lq_j - lq_i
     return p_j * on + q_j * off, -(p_i * on + q_i * off)
-
-
-def _sum_pixels(x):
-    """(N,C) from (N,h,w,C), by rows first: XLA adds one after the other."""
-    return ops.sum(ops.sum(x, axis=2), axis=1)
 
 
 def coin_logits(x, activation, from_logits):

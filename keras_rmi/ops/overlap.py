@@ -20,10 +20,10 @@ def overlap_loss(probabilities, labels, alpha, beta, smooth):
     weight, truth = labels.weight[..., None], labels.dense()
     weighted = weight * probabilities
     hit, predicted, labelled = (
-        _over_pixels(x) for x in (weighted * truth, weighted, weight * truth)
+        over_pixels(x) for x in (weighted * truth, weighted, weight * truth)
     )
-    total = _over_pixels(weight)
-    scale = _over_pixels(labels.valid[..., None]) / not_zero(total)
+    total = over_pixels(weight)
+    scale = over_pixels(labels.valid[..., None]) / not_zero(total)
     hit, predicted, labelled = (scale * x for x in (hit, predicted, labelled))
     false_positive, false_negative = predicted - hit, labelled - hit
     union = hit + alpha * false_positive + beta * false_negative
@@ -51,6 +51,6 @@ def mean_over_classes(values, labelled, labels, classes, class_weights):
     return ops.sum(share * values, axis=-1) / not_zero(total)
 
 
-def _over_pixels(x):
+def over_pixels(x):
     """Sums (N,C) of maps (N,H,W,C), by rows first as XLA adds in order."""
     return ops.sum(ops.sum(x, axis=2), axis=1)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import keras_rmi
+from keras_rmi import _backend_order
 from reference import lovasz, scenes
 from reference.pixelwise import activate
 from support import (
+    BACKEND,
     DEFAULT_MODE,
+    MODES,
     SAME,
     assert_finite,
     assert_gradient,
@@ -262,3 +265,26 @@ def test_classes_are_present_or_all(value):
 def test_a_wrong_common_option_is_refused(loss, argument, value, error):
     with pytest.raises(error, match=f"^Invalid `{argument}`: expected"):
         loss(**{argument: value})
+
+
+@pytest.mark.skipif(
+    MODES != ("eager",), reason=f"on {BACKEND} the steps of a loop are hidden"
+)
+def test_only_classes_that_are_there_are_sorted(monkeypatch):
+    labels, logits = batch(num_classes=9)
+    labels[0] = np.where(labels[0] == 255, 255, labels[0] % 2)
+    labels[1] = 255
+    there = sum(len(np.setdiff1d(image, [255])) for image in labels)
+    sorted_planes = []
+    falling = _backend_order.falling
+
+    def seen(x):
+        sorted_planes.append(len(x))
+        return falling(x)
+
+    monkeypatch.setattr(_backend_order, "falling", seen)
+    assert_matches_reference(
+        "softmax", labels, logits, from_logits=True, ignore_class=255
+    )
+    assert 2 < there < 18
+    assert sum(sorted_planes) == there
