@@ -124,18 +124,24 @@ def by_images(function, x, *others):
 
 
 def operation(name, parameters, shapes):
-    """Decorator for what the compiler of torch calls instead of tracing it.
+    """Decorator for what is one operation where others run op by op.
 
     For `function(arrays, *options, memory)`, a tuple of float32 arrays of
-    `shapes(arrays, *options)`, that works in blocks and in place: written out
-    by the compiler it would be a long program, and a slower one. `memory` is
-    a dict, there a new one; `parameters` are the others as torch writes them.
+    `shapes(arrays, *options)` without a gradient. `memory` is a dict, and a
+    new one where the function does not run as it is; `parameters` are the
+    others as torch writes them.
+
+    On torch it works in blocks and in place: written out by the compiler it
+    would be a long program, and a slower one. On the others it has loops:
+    without a compiler JAX would compile them in every call, and TensorFlow
+    run them step by step, in fifty times the time.
     https://docs.pytorch.org/docs/stable/library.html#torch.library.custom_op
+    https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html
     """
 
     def decorate(function):
         if BACKEND != "torch":
-            return function
+            return _whole(function)
         opaque = _opaque(function, name, parameters, shapes)
 
         def call(arrays, *options, memory):
@@ -146,6 +152,33 @@ def operation(name, parameters, shapes):
         return call
 
     return decorate
+
+
+def _whole(function):
+    """The function compiled by JAX, and a graph of TensorFlow in eager mode."""
+
+    def run(arrays, options):
+        return function(arrays, *options, memory={})
+
+    if BACKEND == "jax":
+        import jax
+
+        whole = jax.jit(run, static_argnums=1)
+    else:
+        import tensorflow as tf
+
+        graph = tf.function(run, autograph=False, reduce_retracing=True)
+
+        def whole(arrays, options):
+            if not tf.executing_eagerly():
+                return run(arrays, options)
+            return graph(tuple(map(tf.stop_gradient, arrays)), options)
+
+    def call(arrays, *options, memory):
+        fixed = (tuple(o) if isinstance(o, list) else o for o in options)
+        return whole(arrays, tuple(fixed))
+
+    return call
 
 
 def _opaque(function, name, parameters, shapes):

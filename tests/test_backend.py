@@ -14,6 +14,7 @@ from keras_rmi import (
     _backend,
     _backend_blocks,
     _backend_gradients,
+    _backend_modes,
     _backend_regions,
 )
 from keras_rmi.ops.pooled_maps import read_pooling
@@ -33,6 +34,7 @@ from support import (
 
 FRAMEWORK = inspect.getmodule(type(ops.ones(())))
 READ_PRECISION = getattr(FRAMEWORK, "get_float32_matmul_precision", None)
+UNIQUE = itertools.count(1)
 # Op by op, maps are worked on in blocks; a compiler gets them whole.
 WORKS_IN_BLOCKS = MODES == ("eager",)
 op_by_op = pytest.mark.skipif(
@@ -272,6 +274,25 @@ def test_moments_on_a_gpu_survive_products_that_lose_digits(width, monkeypatch):
         assert min(errors()) > 1e-4
 
 
+@pytest.mark.skipif(
+    WORKS_IN_BLOCKS, reason=f"{BACKEND} runs it as it is written"
+)
+def test_an_operation_is_traced_once_for_a_shape_and_its_options():
+    traces = []
+
+    @_backend_modes.operation("", "", None)
+    def scaled(arrays, factor, memory):
+        traces.append(factor)
+        return (factor * arrays[0],)
+
+    for factor in (2.0, 2.0, 3.0):
+        for number in (1.0, 5.0):
+            x = ops.convert_to_tensor([number])
+            (found,) = scaled((x,), factor, memory={})
+            assert to_numpy(found).tolist() == [factor * number]
+    assert traces == [2.0, 3.0]
+
+
 @pytest.mark.parametrize("bytes_per_row", [1, 2**19, 2**30])
 @pytest.mark.parametrize(("rows", "multiple"), [(1, 1), (7, 3), (101, 4)])
 def test_row_blocks_cover_all_rows_by_whole_windows(
@@ -377,14 +398,24 @@ def test_statistics_do_not_depend_on_their_bands(
     predictions = rng.random((1, 42, 9, 1)).astype("float32")
 
     def measure(size):
-        monkeypatch.setattr(_backend_blocks, "band_bytes", lambda like: size)
-        return value_and_gradient(
+        asked = []
+        # As good as the same number, but no other trace is used for it.
+        epsilon = 5e-4 + next(UNIQUE) * 2e-19
+
+        def band_bytes(like):
+            asked.append(size)
+            return size
+
+        monkeypatch.setattr(_backend_blocks, "band_bytes", band_bytes)
+        found = value_and_gradient(
             lambda x: keras_rmi.ops.region_mutual_information(
-                labels, x, radius=radius
+                labels, x, radius=radius, epsilon=epsilon
             ),
             predictions,
             mode,
         )
+        assert asked
+        return found
 
     expected = measure(2**20)
     value, gradient = measure(size)
