@@ -134,7 +134,7 @@ def operation(name, parameters, shapes):
     On torch it works in blocks and in place: written out by the compiler it
     would be a long program, and a slower one. On the others it has loops:
     without a compiler JAX would compile them in every call, and TensorFlow
-    run them step by step, in fifty times the time.
+    run them step by step, in some twenty times the time.
     https://docs.pytorch.org/docs/stable/library.html#torch.library.custom_op
     https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html
     """
