@@ -174,11 +174,7 @@ def _whole(function):
                 return run(arrays, options)
             return graph(tuple(map(tf.stop_gradient, arrays)), options)
 
-    def call(arrays, *options, memory):
-        fixed = (tuple(o) if isinstance(o, list) else o for o in options)
-        return whole(arrays, tuple(fixed))
-
-    return call
+    return lambda arrays, *options, memory: whole(arrays, options)
 
 
 def _opaque(function, name, parameters, shapes):

@@ -9,6 +9,7 @@ from keras_rmi import (
     _backend_order,
 )
 from keras_rmi.ops.overlap import over_pixels
+from keras_rmi.ops.weights import not_zero
 
 
 def lovasz_extension(errors, labels):
@@ -94,8 +95,7 @@ def _sorted_steps(*planes):
     intersection = ops.relu(labelled - ops.cumsum(inside, axis=-1))
     union = labelled + ops.cumsum(outside, axis=-1)
     steps = inside * union + outside * intersection
-    pairs = union * (union - outside)
-    steps = steps / _backend.where(labelled != 0.0, pairs, 1.0)
+    steps = steps / not_zero(union * (union - outside))
     return _backend.reshape(_backend_order.put_back(steps, order), shape)
 
 

@@ -67,7 +67,7 @@ def region_statistics(labels, probabilities, radius, epsilon):
     `gradients(of_labels)`, which gives the derivatives with respect to the
     probabilities and, if wanted, the labels.
     """
-    options, memory = (list(radius), epsilon), {}
+    options, memory = (radius, epsilon), {}
     found = _evaluate((labels, probabilities), *options, memory=memory)
 
     def gradients(of_labels=False):
