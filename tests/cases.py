@@ -1,6 +1,7 @@
 """The losses that the contract runs over: a new loss joins with one row."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -108,6 +109,15 @@ class Case:
 
     def build(self, **changes):
         return self.loss(**{"reduction": None, **self.options, **changes})
+
+    @functools.cached_property
+    def program(self):
+        """The loss of predictions, given labels, which are no constants.
+
+        One function for all tests, so that it is compiled once for a size.
+        """
+        loss = self.build()
+        return lambda x, y_true, *weight: loss(y_true, x, *weight)
 
     def inputs(self, size=SIZE, axis=None):
         """`y_true` and `y_pred` for the axis of the case, or another."""

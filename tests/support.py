@@ -135,8 +135,12 @@ def _differentiate_tensorflow(function, x, mode, traced_shape, constants):
     return gradient(x, *constants)
 
 
-# Cached, so that one function compiles once for all its inputs.
-@functools.lru_cache(maxsize=4)
+# Cached, so that one function compiles once for all its inputs, in one test
+# or in several: those of the contract come back to each case.
+keep_compiled = functools.lru_cache(maxsize=512)
+
+
+@keep_compiled
 def _tensorflow_gradient(function, mode, signature):
     import tensorflow as tf
 
@@ -177,7 +181,7 @@ def _differentiate_jax(function, x, mode, traced_shape, constants):
     return value, gradient
 
 
-@functools.lru_cache(maxsize=4)
+@keep_compiled
 def _jax_gradient(function, mode):
     import jax
 

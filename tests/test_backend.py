@@ -21,6 +21,7 @@ from keras_rmi.ops.pooled_maps import read_pooling
 from reference.pixelwise import activate, log_softmax
 from support import (
     BACKEND,
+    DEFAULT_MODE,
     MODES,
     SAME,
     assert_value,
@@ -393,34 +394,41 @@ def test_bands_are_summed_and_overlap(count, leading, mode):
 def test_statistics_do_not_depend_on_their_bands(
     radius, size, mode, monkeypatch
 ):
+    asked = []
+
+    def band_bytes(like):
+        asked.append(size)
+        return size
+
+    value, gradient = statistics_of_one_band(radius)
+    monkeypatch.setattr(_backend_blocks, "band_bytes", band_bytes)
+    actual = statistics(radius, mode)
+    assert asked
+    assert_value(actual[0], value, SAME)
+    np.testing.assert_allclose(actual[1], gradient, atol=1e-6)
+
+
+def statistics(radius, mode=DEFAULT_MODE):
+    """The bound and its gradient, from a trace of their own."""
     rng = np.random.default_rng(0)
     labels = (rng.random((1, 42, 9, 1)) < 0.5).astype("float32")
     predictions = rng.random((1, 42, 9, 1)).astype("float32")
+    # As good as the same number, but no other trace is used for it.
+    epsilon = 5e-4 + next(UNIQUE) * 2e-19
+    return value_and_gradient(
+        lambda x: keras_rmi.ops.region_mutual_information(
+            labels, x, radius=radius, epsilon=epsilon
+        ),
+        predictions,
+        mode,
+    )
 
-    def measure(size):
-        asked = []
-        # As good as the same number, but no other trace is used for it.
-        epsilon = 5e-4 + next(UNIQUE) * 2e-19
 
-        def band_bytes(like):
-            asked.append(size)
-            return size
-
-        monkeypatch.setattr(_backend_blocks, "band_bytes", band_bytes)
-        found = value_and_gradient(
-            lambda x: keras_rmi.ops.region_mutual_information(
-                labels, x, radius=radius, epsilon=epsilon
-            ),
-            predictions,
-            mode,
-        )
-        assert asked
-        return found
-
-    expected = measure(2**20)
-    value, gradient = measure(size)
-    assert_value(value, expected[0], SAME)
-    np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
+@functools.cache
+def statistics_of_one_band(radius):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_backend_blocks, "band_bytes", lambda like: 2**20)
+        return statistics(radius)
 
 
 @op_by_op

@@ -32,9 +32,9 @@ def inputs(case):
     return y_true, y_pred + noise / 8
 
 
-def measure(case, y_true, y_pred, sample_weight=None, **options):
-    loss = case.build(**options)
-    return value_and_gradient(lambda x: loss(y_true, x, sample_weight), y_pred)
+def measure(case, y_true, y_pred, *weight):
+    constants = (y_true, *weight)
+    return value_and_gradient(case.program, y_pred, constants=constants)
 
 
 @functools.cache
