@@ -53,6 +53,8 @@ def probabilities(size, num_classes):
 WRONG_SHAPES = (
     ("y_pred", "NHW", "NHW", None),
     ("y_pred", "NHW", "NHWC1", None),
+    ("y_pred", "N0W", "N0WC", None),
+    ("y_pred", "NH0", "NH0C", None),
     ("y_true", "NH", "NHWC", None),
     ("y_true", "NHW11", "NHWC", None),
     ("y_true", "N+HW", "NHWC", None),

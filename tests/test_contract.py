@@ -102,6 +102,33 @@ def test_a_batch_without_valid_pixel_is_no_accident(case, mode):
 
 
 @every_form
+def test_a_batch_of_no_images_has_no_values(case):
+    y_true, y_pred = (x[:0] for x in case.inputs())
+    value, gradient = run(case, y_true, y_pred)
+    assert value.shape == (0,)
+    assert gradient.shape == y_pred.shape
+
+
+@main_cases
+def test_the_mean_and_the_sum_of_no_images_are_zero(case):
+    y_true, y_pred = (x[:0] for x in case.inputs())
+    weights = {
+        "sum": None,
+        "sum_over_batch_size": np.ones(0, "float32"),
+        "mean_with_sample_weight": np.ones((0, *SIZE[1:]), "float32"),
+    }
+    losses = [case.build(reduction=reduction) for reduction in weights]
+
+    def totals(x):
+        pairs = zip(losses, weights.values())
+        return ops.stack([loss(y_true, x, weight) for loss, weight in pairs])
+
+    total, gradient = value_and_gradient(totals, y_pred)
+    np.testing.assert_array_equal(total, [0.0, 0.0, 0.0])
+    assert gradient.shape == y_pred.shape
+
+
+@every_form
 def test_channel_order_makes_no_difference(case):
     axis = -1 if case.axis == 1 else 1
     loss = case.build(axis=axis)
@@ -365,7 +392,7 @@ def test_nan_and_infinity_raise_in_no_mode(case, mode):
 
 def make(axes, case):
     """Zeros whose axes are letters; "+" makes the one before it too long."""
-    sizes = dict(zip("NHW1", (*SIZE, 1))) | {"C": case.num_classes}
+    sizes = dict(zip("NHW10", (*SIZE, 1, 0))) | {"C": case.num_classes}
     shape = []
     for axis in axes:
         if axis == "+":

@@ -13,7 +13,7 @@ from keras_rmi._validation import (
     check_ignore_class,
     message,
 )
-from keras_rmi.ops.inputs import certainty, read_axis, read_map
+from keras_rmi.ops.inputs import by_images, certainty, read_axis, read_map
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.weights import read_sample_weight
 
@@ -47,9 +47,10 @@ class SegmentationLoss(keras.losses.Loss):
             image_weight, pixel_weight = read_sample_weight(
                 sample_weight, y_pred.shape[0] if y_pred.shape else None
             )
-            values = _backend_modes.by_images(
-                self._values, y_pred, y_true, pixel_weight
-            )
+            values = by_images(self._values, y_pred, y_true, pixel_weight)
+            if values.shape[0] == 0 and self.reduction not in (None, "none"):
+                # Keras would reduce nothing and return an array of no values.
+                values, image_weight = ops.sum(values), None
             return self._reduce(values, values, sample_weight=image_weight)
 
     def _values(self, y_pred, y_true, pixel_weight):

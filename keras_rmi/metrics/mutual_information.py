@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_rmi import _backend, _backend_modes
+from keras_rmi import _backend
 from keras_rmi._types import (
     Activation,
     Axis,
@@ -24,7 +24,13 @@ from keras_rmi._validation import (
     check_pair,
     message,
 )
-from keras_rmi.ops.inputs import certainty, one_or_nan, read_axis, read_map
+from keras_rmi.ops.inputs import (
+    by_images,
+    certainty,
+    one_or_nan,
+    read_axis,
+    read_map,
+)
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
 from keras_rmi.ops.pooled_maps import check_region_fits, read_pooling
@@ -170,9 +176,7 @@ class RegionMutualInformation(keras.metrics.Metric):
         image_weight, pixel_weight = read_sample_weight(
             sample_weight, y_pred.shape[0] if y_pred.shape else None
         )
-        bound, weight = _backend_modes.by_images(
-            self._bounds, y_pred, y_true, pixel_weight
-        )
+        bound, weight = by_images(self._bounds, y_pred, y_true, pixel_weight)
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         self.total.assign_add(ops.sum(weighted(bound, weight), axis=0))

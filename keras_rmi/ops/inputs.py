@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rmi import _backend, _backend_blocks
+from keras_rmi import _backend, _backend_blocks, _backend_modes
 from keras_rmi._validation import check_integer, message, static_shape
 
 
@@ -31,6 +31,10 @@ def read_map(argument, x, axis=-1):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if "float" not in dtype:
         raise TypeError(message(f"{argument}.dtype", "a floating dtype", dtype))
+    if 0 in (shape[1:3] if axis == -1 else shape[2:]):
+        raise ValueError(
+            message(f"{argument}.shape", "a map of one pixel or more", shape)
+        )
     if axis == 1:
         x = ops.moveaxis(x, 1, -1)
         shape = (shape[0], *shape[2:], shape[1])
@@ -43,6 +47,27 @@ def read_map(argument, x, axis=-1):
             )
         )
     return x, shape
+
+
+def by_images(function, x, *others):
+    """`function(x, *others)`, arrays or None with the images of `x` first.
+
+    See `_backend_modes.by_images`. Of no images, the part of a device that a
+    small batch leaves without, there is nothing to reshape or to loop over,
+    and backends raise: the result is that of one image, left out.
+    """
+    if not x.shape or x.shape[0] != 0:
+        return _backend_modes.by_images(function, x, *others)
+    found = function(*map(_with_an_image, (x, *others)))
+    return keras.tree.map_structure(lambda array: array[:0], found)
+
+
+def _with_an_image(x):
+    if x is None:
+        return None
+    x = ops.convert_to_tensor(x)
+    image = ops.ones((1, *x.shape[1:]), dtype=x.dtype)
+    return ops.concatenate([x, image], axis=0)
 
 
 def certainty(x):

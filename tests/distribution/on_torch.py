@@ -106,7 +106,7 @@ def work(rank, world, path, rendezvous):
         )
     process = Process(rank, world)
     results = problem.Results()
-    for case in problem.CASES:
+    for case in (*problem.CASES, problem.ALONE):
         results.add(case.name, **step(process, case, naive=False))
     for case in problem.NAIVE:
         results.add(f"{case.name}, naive", **step(process, case, naive=True))

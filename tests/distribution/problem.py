@@ -111,6 +111,8 @@ CASES = (
         reduction="mean_with_sample_weight",
     ),
 )
+# All devices but one have no image.
+ALONE = Case("rmi and dice, pixels weighted, alone", composite, "pixels", 1)
 # Of these the means of the parts are averaged too, which is wrong.
 NAIVE = tuple(c for c in CASES if c.loss is softmax and not c.even)
 

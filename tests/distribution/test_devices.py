@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distribution.problem import CASES, NAIVE
+from distribution.problem import ALONE, CASES, NAIVE
 from support import BACKEND, DEVICES, MANY, ROOM
 
 SCRIPT = Path(__file__).with_name(f"on_{BACKEND}.py")
@@ -103,6 +103,17 @@ def by_kind(found, kind):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_step_is_that_of_one_device(results, case):
     found = errors(results, case.name)
+    for kind in ("value", "gradient", "weight"):
+        assert max(by_kind(found, kind)) <= DEVICES, found
+
+
+def test_a_device_may_have_no_image(results):
+    if not quantities(results[1], ALONE.name):
+        pytest.skip(
+            f"{BACKEND} has no engine that gives a device an empty batch, or "
+            "no convolution that takes one"
+        )
+    found = errors(results, ALONE.name)
     for kind in ("value", "gradient", "weight"):
         assert max(by_kind(found, kind)) <= DEVICES, found
 

@@ -237,6 +237,8 @@ def test_nothing_seen_is_zero_and_so_is_a_reset():
         assert np.isnan(to_numpy(metric.result_per_class())).all()
         update(metric, np.full_like(labels, VOID), logits)
         assert float(metric.result()) == 0.0
+        update(metric, labels[:0], logits[:0])
+        assert float(metric.result()) == 0.0
         update(metric, labels, logits)
         values.append(float(metric.result()))
         metric.reset_state()

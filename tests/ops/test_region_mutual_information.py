@@ -146,3 +146,12 @@ def test_smallest_map_holds_one_region():
     assert_value(value, np.full((1, 2), -6 * np.log(5e-4)))
     # The mean is subtracted within a product, which may round.
     assert np.abs(gradient).max() <= NEGLIGIBLE
+
+
+def test_no_images_have_no_values():
+    first, second = (x[:0] for x in maps())
+    value, gradient = value_and_gradient(
+        lambda x: region_mutual_information(first, x), second
+    )
+    assert value.shape == (0, 2)
+    assert gradient.shape == second.shape
