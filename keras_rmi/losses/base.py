@@ -13,7 +13,13 @@ from keras_rmi._validation import (
     check_ignore_class,
     message,
 )
-from keras_rmi.ops.inputs import by_images, certainty, read_axis, read_map
+from keras_rmi.ops.inputs import (
+    by_images,
+    certainty,
+    read_axis,
+    read_map,
+    read_tensor,
+)
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.weights import read_sample_weight
 
@@ -43,7 +49,7 @@ class SegmentationLoss(keras.losses.Loss):
     @_backend_modes.as_written
     def __call__(self, y_true, y_pred, sample_weight=None):
         with _backend_modes.scope(self.name, y_pred):
-            y_pred = ops.convert_to_tensor(y_pred)
+            y_pred = read_tensor("y_pred", y_pred)
             image_weight, pixel_weight = read_sample_weight(
                 sample_weight, y_pred.shape[0] if y_pred.shape else None
             )

@@ -30,6 +30,7 @@ from keras_rmi.ops.inputs import (
     one_or_nan,
     read_axis,
     read_map,
+    read_tensor,
 )
 from keras_rmi.ops.labels import read_labels
 from keras_rmi.ops.mutual_information import region_mutual_information
@@ -172,7 +173,7 @@ class RegionMutualInformation(keras.metrics.Metric):
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        y_pred = ops.stop_gradient(ops.convert_to_tensor(y_pred))
+        y_pred = ops.stop_gradient(read_tensor("y_pred", y_pred))
         image_weight, pixel_weight = read_sample_weight(
             sample_weight, y_pred.shape[0] if y_pred.shape else None
         )

@@ -19,9 +19,18 @@ def read_axis(axis):
     return 1 if axis in (1, -3) else -1
 
 
+def read_tensor(argument, x):
+    """`x` as a tensor. What the frameworks raise does not name the argument."""
+    try:
+        return ops.convert_to_tensor(x)
+    except (TypeError, ValueError) as error:
+        expected = "a tensor or an array of numbers"
+        raise TypeError(message(argument, expected, type(x))) from error
+
+
 def read_map(argument, x, axis=-1):
     """A floating map as a channels-last tensor and its static shape."""
-    x = ops.convert_to_tensor(x)
+    x = read_tensor(argument, x)
     shape = static_shape(argument, x)
     if len(shape) != 4:
         expected = "(N, H, W, C)" if axis == -1 else "(N, C, H, W)"

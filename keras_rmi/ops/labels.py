@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_rmi import _backend
 from keras_rmi._validation import compatible, message, static_shape
+from keras_rmi.ops.inputs import read_tensor
 from keras_rmi.ops.label_forms import DenseLabels, SparseLabels
 
 # Cast before comparison: some cannot hold C, and `bool` has no order.
@@ -73,7 +74,7 @@ def _valid_rows(labels, ignored):
 
 def _standardise(y_true, shape, axis):
     """("dense", (N,H,W,C)) or ("sparse", (N,H,W)), from what came."""
-    y_true = ops.convert_to_tensor(y_true)
+    y_true = read_tensor("y_true", y_true)
     received = static_shape("y_true", y_true)
     batch, height, width, num_classes = shape
     if num_classes > 1:

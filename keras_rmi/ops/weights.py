@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_rmi import _backend
 from keras_rmi._validation import compatible, message, static_shape
-from keras_rmi.ops.inputs import one_or_nan
+from keras_rmi.ops.inputs import one_or_nan, read_tensor
 
 
 def read_sample_weight(sample_weight, batch_size):
@@ -23,7 +23,7 @@ def read_sample_weight(sample_weight, batch_size):
         if np.any(sample_weight < 0):
             smallest = float(np.min(sample_weight))
             raise ValueError(message("sample_weight", "weights >= 0", smallest))
-    weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+    weight = ops.cast(read_tensor("sample_weight", sample_weight), "float32")
     weight = ops.stop_gradient(weight)
     weight = weight * one_or_nan(weight >= 0)
     shape = static_shape("sample_weight", weight)

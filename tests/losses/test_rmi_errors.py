@@ -180,6 +180,24 @@ def test_the_pixel_term_alone_needs_no_region():
     assert_finite(to_numpy(value))
 
 
+@pytest.mark.parametrize(
+    ("argument", "kind"),
+    [
+        *(("y_true", kind) for kind in (type(None), dict, object)),
+        *(("y_pred", kind) for kind in (type(None), dict, object)),
+        *(("sample_weight", kind) for kind in (dict, object)),
+    ],
+)
+def test_arguments_must_be_arrays(argument, kind):
+    labels, logits = maps()
+    arguments = {"y_true": labels, "y_pred": logits, argument: kind()}
+    expected = "a tensor or an array of numbers"
+    with refused(argument, kind, expected, error=TypeError):
+        keras_rmi.rmi_loss(
+            arguments.pop("y_true"), arguments.pop("y_pred"), **arguments
+        )
+
+
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_predictions_must_be_floating(dtype):
     labels, logits = maps()
