@@ -135,12 +135,9 @@ def _differentiate_tensorflow(function, x, mode, traced_shape, constants):
     return gradient(x, *constants)
 
 
-# Cached, so that one function compiles once for all its inputs, in one test
-# or in several: those of the contract come back to each case.
-keep_compiled = functools.lru_cache(maxsize=512)
-
-
-@keep_compiled
+# Cached, so that one function compiles once for all its inputs. Few: a program
+# takes memory maps, of which a process has 65530.
+@functools.lru_cache(maxsize=4)
 def _tensorflow_gradient(function, mode, signature):
     import tensorflow as tf
 
@@ -181,7 +178,7 @@ def _differentiate_jax(function, x, mode, traced_shape, constants):
     return value, gradient
 
 
-@keep_compiled
+@functools.lru_cache(maxsize=4)
 def _jax_gradient(function, mode):
     import jax
 
