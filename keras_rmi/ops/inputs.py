@@ -75,6 +75,9 @@ def _with_an_image(x):
     if x is None:
         return None
     x = ops.convert_to_tensor(x)
+    if not x.shape or x.shape[0] != 0:
+        # An error of its own, which is to tell what came.
+        return x
     image = ops.ones((1, *x.shape[1:]), dtype=x.dtype)
     return ops.concatenate([x, image], axis=0)
 

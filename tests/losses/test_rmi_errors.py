@@ -198,6 +198,12 @@ def test_arguments_must_be_arrays(argument, kind):
         )
 
 
+def test_labels_of_images_do_not_go_with_predictions_of_none():
+    labels, logits = maps()
+    with refused("y_true.shape", labels.shape, "class ids"):
+        keras_rmi.rmi_loss(labels, logits[:0])
+
+
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_predictions_must_be_floating(dtype):
     labels, logits = maps()
