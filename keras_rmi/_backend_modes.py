@@ -100,7 +100,11 @@ def surroundings(like):
 
 
 def by_images(function, x, *others):
-    """`function(x, *others)`, arrays with the images of `x` first.
+    """`function(x, *others)`, arrays or None with the images of `x` first.
+
+    Of no images, the part of a device that a small batch leaves without, there
+    is nothing to reshape or to loop over, and frameworks raise: the result is
+    that of one image, left out.
 
     JAX chooses how what is computed in it is shared out among devices, and
     the results are shared out as `x` is. Under a mesh with explicit axes, the
@@ -108,6 +112,10 @@ def by_images(function, x, *others):
     and its own Cholesky decomposition raises (0.10).
     https://docs.jax.dev/en/latest/notebooks/explicit-sharding.html
     """
+    if x.shape[:1] == (0,):
+        arrays = keras.tree.map_structure(_with_an_image, (x, *others))
+        found = function(*arrays)
+        return keras.tree.map_structure(lambda array: array[:0], found)
     if BACKEND != "jax":
         return function(x, *others)
     import jax
@@ -121,6 +129,17 @@ def by_images(function, x, *others):
     images = jax.sharding.PartitionSpec(*sharding.spec[:1])
     images = jax.sharding.NamedSharding(sharding.mesh, images)
     return jax.sharding.auto_axes(function, out_sharding=images)(x, *others)
+
+
+def _with_an_image(x):
+    if x is None:
+        return None
+    x = ops.convert_to_tensor(x)
+    if x.shape[:1] == (0,):
+        image = ops.ones((1, *x.shape[1:]), dtype=x.dtype)
+        return ops.concatenate([x, image], axis=0)
+    # What is of no image; or an error of its own, which is to tell what came.
+    return x
 
 
 def operation(name, parameters, shapes):

@@ -14,7 +14,6 @@ from keras_rmi._validation import (
     message,
 )
 from keras_rmi.ops.inputs import (
-    by_images,
     certainty,
     read_axis,
     read_map,
@@ -53,7 +52,9 @@ class SegmentationLoss(keras.losses.Loss):
             image_weight, pixel_weight = read_sample_weight(
                 sample_weight, y_pred.shape[0] if y_pred.shape else None
             )
-            values = by_images(self._values, y_pred, y_true, pixel_weight)
+            values = _backend_modes.by_images(
+                self._values, y_pred, y_true, pixel_weight
+            )
             if values.shape[0] == 0 and self.reduction not in (None, "none"):
                 # Keras would reduce nothing and return an array of no values.
                 values, image_weight = ops.sum(values), None

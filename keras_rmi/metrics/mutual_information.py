@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_rmi import _backend
+from keras_rmi import _backend, _backend_modes
 from keras_rmi._types import (
     Activation,
     Axis,
@@ -25,7 +25,6 @@ from keras_rmi._validation import (
     message,
 )
 from keras_rmi.ops.inputs import (
-    by_images,
     certainty,
     one_or_nan,
     read_axis,
@@ -177,7 +176,9 @@ class RegionMutualInformation(keras.metrics.Metric):
         image_weight, pixel_weight = read_sample_weight(
             sample_weight, y_pred.shape[0] if y_pred.shape else None
         )
-        bound, weight = by_images(self._bounds, y_pred, y_true, pixel_weight)
+        bound, weight = _backend_modes.by_images(
+            self._bounds, y_pred, y_true, pixel_weight
+        )
         if image_weight is not None:
             weight = weight * ops.reshape(image_weight, (-1, 1))
         self.total.assign_add(ops.sum(weighted(bound, weight), axis=0))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_rmi import _backend, _backend_blocks, _backend_modes
+from keras_rmi import _backend, _backend_blocks
 from keras_rmi._validation import check_integer, message, static_shape
 
 
@@ -56,30 +56,6 @@ def read_map(argument, x, axis=-1):
             )
         )
     return x, shape
-
-
-def by_images(function, x, *others):
-    """`function(x, *others)`, arrays or None with the images of `x` first.
-
-    See `_backend_modes.by_images`. Of no images, the part of a device that a
-    small batch leaves without, there is nothing to reshape or to loop over,
-    and backends raise: the result is that of one image, left out.
-    """
-    if not x.shape or x.shape[0] != 0:
-        return _backend_modes.by_images(function, x, *others)
-    found = function(*map(_with_an_image, (x, *others)))
-    return keras.tree.map_structure(lambda array: array[:0], found)
-
-
-def _with_an_image(x):
-    if x is None:
-        return None
-    x = ops.convert_to_tensor(x)
-    if not x.shape or x.shape[0] != 0:
-        # An error of its own, which is to tell what came.
-        return x
-    image = ops.ones((1, *x.shape[1:]), dtype=x.dtype)
-    return ops.concatenate([x, image], axis=0)
 
 
 def certainty(x):

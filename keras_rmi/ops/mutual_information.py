@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_rmi import _backend_gradients
+from keras_rmi import _backend_gradients, _backend_modes
 from keras_rmi._types import IntOrPair
 from keras_rmi._validation import (
     check_number,
@@ -12,7 +12,7 @@ from keras_rmi._validation import (
     compatible,
     message,
 )
-from keras_rmi.ops.inputs import by_images, read_map
+from keras_rmi.ops.inputs import read_map
 from keras_rmi.ops.statistics import region_statistics
 
 
@@ -110,4 +110,4 @@ def region_mutual_information(
         stacked = ops.stack([ops.cast(x, "float32") for x in maps])
         return _backend_gradients.custom_gradient(bound, stacked)
 
-    return by_images(of_both, labels, probabilities)
+    return _backend_modes.by_images(of_both, labels, probabilities)

@@ -154,6 +154,11 @@ def test_an_image_of_a_batch_is_as_the_image_alone():
         )
 
 
+def test_no_images_have_no_maps():
+    p, image = (x[:0] for x in scene())
+    assert DenseCRF(2, **FAST)([p, image]).shape == p.shape
+
+
 @pytest.mark.skipif(
     MODES == ("eager",),
     reason=f"{BACKEND} itself vectorises no custom gradient",
