@@ -5,6 +5,7 @@ Like `_backend`, a file that names backends.
 
 import math
 
+import keras
 from keras import ops
 
 from keras_rmi._backend import concatenate, pad, reshape
@@ -77,7 +78,7 @@ def map_planes(function, arrays, bytes_per_plane):
     `function` takes and returns a tuple of tensors and accepts any leading
     axes. It sees one plane at a time under XLA on a CPU, where a loop reuses
     its buffers and a batched product is slow, and groups of planes otherwise.
-    That is per device: see `_map_shards`.
+    That is per device: see `_map_shards`. Nobody differentiates it: see `_map`.
     """
     if BACKEND == "torch":
         step = max(1, _PLANE_BYTES[device(arrays[0])] // bytes_per_plane)
@@ -93,7 +94,33 @@ def map_planes(function, arrays, bytes_per_plane):
         )
     if BACKEND == "jax":
         return _map_shards(function, arrays, bytes_per_plane)
-    return ops.map(function, arrays)
+    return _map(function, arrays)
+
+
+def _map(function, arrays):
+    """`ops.map`, which TensorFlow is to trace once; without a gradient.
+
+    Keras traces `function` there for the shapes of its results, and again for
+    the loop (3.15): a loop in a loop four times. A function that is traced
+    knows its shapes. In eager mode it would be traced in every call. XLA
+    cannot compile the gradient of such a loop.
+    https://www.tensorflow.org/api_docs/python/tf/map_fn
+    """
+    if BACKEND != "tensorflow":
+        return ops.map(function, arrays)
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return ops.map(function, arrays)
+    of_one = keras.tree.map_structure(
+        lambda x: tf.TensorSpec(x.shape[1:], x.dtype), arrays
+    )
+    traced = tf.function(function, autograph=False)
+    traced = traced.get_concrete_function(of_one)
+    results = keras.tree.map_structure(
+        tf.TensorSpec.from_tensor, traced.structured_outputs
+    )
+    return tf.map_fn(traced, arrays, fn_output_signature=results)
 
 
 def _map_shards(function, arrays, bytes_per_plane):
@@ -185,7 +212,7 @@ def sum_bands(function, x, count, rows, overlap):
         for k in range(1, count):
             total += function(x[..., k * rows : (k + 1) * rows + overlap, :])
         return total
-    bands = ops.map(
+    bands = _map(
         lambda k: function(_band(x, k, rows, overlap)), _indices(count)
     )
     return ops.sum(bands, axis=0)
@@ -212,7 +239,7 @@ def overlap_bands(function, x, count, rows, overlap):
             for total, part in zip(totals, parts):
                 total[..., band, :] += part
         return totals
-    parts = ops.map(
+    parts = _map(
         lambda k: function(_band(x, k, rows, overlap)), _indices(count)
     )
     joined = []

@@ -40,20 +40,20 @@ def samples(planes, radius, step, memory):
         x = _stages(x, rows + step - 1, -2, step)
         x = _stages(x[..., None, :, :], columns, -1, memory=memory)
         return x.flatten(-5, -3).flatten(-2)
-    maps = [
-        coordinate
-        for along_rows in _filters(planes, rows + step - 1, -2, step)
-        for coordinate in _filters(along_rows, columns, -1)
-    ]
-    kinds = range(planes.shape[-3])
-    maps = [m[..., kind, :, :] for kind in kinds for m in maps]
-    z = ops.stack([*maps, ops.ones_like(maps[0])], axis=-1)
-    *leading, height, width, size = ops.shape(z)
-    return reshape(z, (*leading, height * width, size))
+    x = ops.moveaxis(planes, -3, -1)
+    x = _filters(x, rows + step - 1, -3, step)
+    x = _filters(x, columns, -3)
+    *leading, height, width, kinds, size, columns = ops.shape(x)
+    x = reshape(x, (*leading, height * width, kinds * size * columns))
+    return ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
 
 
 def _filters(x, size, axis, stride=1):
-    """Binomial filters of `x` along `axis`, a list."""
+    """Binomial filters of `x` along `axis`, in a new last axis.
+
+    The axes before it are those of the matrix at once: each filter of each
+    plane by itself takes XLA half as long again to compile.
+    """
     axis = axis + len(x.shape)
     found = [x]
     for length in range(2, size + 1):
@@ -64,11 +64,11 @@ def _filters(x, size, axis, stride=1):
         ]
         found = [a + b for a, b in pairs]
         found.append(pairs[-1][0] - pairs[-1][1])
-    return found
+    return ops.stack(found, axis=-1)
 
 
 def _stages(x, size, axis, stride=1, memory=None):
-    """The same on torch, of (...,1,h,w), in one array: (...,size,h,w).
+    """The same on torch, of (...,1,h,w): (...,size,h,w).
 
     A stage of all filters is two operations, written where they belong. The
     last stage goes to `memory`, a dict, where that of the same shape was

@@ -343,15 +343,17 @@ def test_map_planes_sees_each_plane_once(bytes_per_plane, mode):
         return transposed @ plane, factor * ops.sum(plane, axis=(-2, -1))
 
     def both(x):
+        arrays = ops.stop_gradient(x), ops.convert_to_tensor(scale)
         product, total = _backend_blocks.map_planes(
-            squares, (x, ops.convert_to_tensor(scale)), bytes_per_plane
+            squares, arrays, bytes_per_plane
         )
         assert tuple(product.shape) == (5, 3, 3)
-        return ops.sum(product, axis=(1, 2)) + total
+        return ops.sum(product, axis=(1, 2)) + total + ops.sum(x, axis=(1, 2))
 
     value, _ = value_and_gradient(both, x, mode)
     expected = np.sum(x.swapaxes(1, 2) @ x, axis=(1, 2))
-    assert_value(value, expected + scale * x.sum(axis=(1, 2)), SAME)
+    expected += (scale + 1.0) * x.sum(axis=(1, 2))
+    assert_value(value, expected, SAME)
 
 
 @pytest.mark.parametrize("count", [1, 4])
