@@ -51,8 +51,8 @@ def samples(planes, radius, step, memory):
 def _filters(x, size, axis, stride=1):
     """Binomial filters of `x` along `axis`, in a new last axis.
 
-    The axes before it are those of the matrix at once: each filter of each
-    plane by itself takes XLA half as long again to compile.
+    The last axes are those of the matrix at once: with a map for each filter
+    of each plane, XLA has half as many kernels again to compile.
     """
     axis = axis + len(x.shape)
     found = [x]

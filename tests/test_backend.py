@@ -356,6 +356,29 @@ def test_map_planes_sees_each_plane_once(bytes_per_plane, mode):
     assert_value(value, expected, SAME)
 
 
+@pytest.mark.skipif(WORKS_IN_BLOCKS, reason=f"{BACKEND} traces nothing")
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_a_loop_in_a_loop_is_traced_once(mode):
+    traces = []
+
+    def of_band(band):
+        traces.append(band.shape)
+        return ops.sum(band, axis=(-2, -1))
+
+    def of_plane(arrays):
+        return (_backend_blocks.sum_bands(of_band, *arrays, 2, 2, 0),)
+
+    def value(x):
+        arrays = (ops.stop_gradient(x),)
+        (sums,) = _backend_blocks.map_planes(of_plane, arrays, 1)
+        return sums + ops.sum(x, axis=(1, 2))
+
+    x = np.arange(60, dtype="float32").reshape(5, 4, 3)
+    sums, _ = value_and_gradient(value, x, mode)
+    np.testing.assert_array_equal(sums, 2 * x.sum(axis=(1, 2)))
+    assert traces == [(2, 3)]
+
+
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("leading", [(), (2, 3)], ids=str)
 def test_bands_are_summed_and_overlap(count, leading, mode):
