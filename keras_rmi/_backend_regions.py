@@ -28,31 +28,34 @@ def samples(planes, radius, step, memory):
     (1 + z)^(S-1-a) (1 - z)^a along the rows, and the same for R and b along
     the columns: a sum of neighbours, smooth content, for a = b = 0, and
     differences of order a + b otherwise. They come from sums and differences
-    of neighbours alone, so what is small is computed as a small number.
+    of neighbours alone, so what is small is computed as a small number. The
+    order is (b,a,plane), as it comes where each filter is made of all that the
+    filters along the other axis have.
 
-    On torch the matrix is (...,k*S*R,n). XLA shares a product out over the
+    On torch the matrix is (...,R*S*k,n). XLA shares a product out over the
     cores of a CPU where a group lies in one piece, so there it is
-    (...,n,k*S*R+1), with a last column of ones, whose products are the sums.
+    (...,n,R*S*k+1), with a last column of ones, whose products are the sums.
     """
     rows, columns = radius
     if BACKEND == "torch":
-        x = planes[..., None, :, :]
+        x = planes[..., None, :, :, :]
         x = _stages(x, rows + step - 1, -2, step)
-        x = _stages(x[..., None, :, :], columns, -1, memory=memory)
-        return x.flatten(-5, -3).flatten(-2)
+        x = x.flatten(-4, -3)[..., None, :, :, :]
+        x = _stages(x, columns, -1, memory=memory)
+        return x.flatten(-4, -3).flatten(-2)
     x = ops.moveaxis(planes, -3, -1)
-    x = _filters(x, rows + step - 1, -3, step)
-    x = _filters(x, columns, -3)
-    *leading, height, width, kinds, size, columns = ops.shape(x)
-    x = reshape(x, (*leading, height * width, kinds * size * columns))
+    x = ops.concatenate(_filters(x, rows + step - 1, -3, step), axis=-1)
+    x = ops.concatenate(_filters(x, columns, -2), axis=-1)
+    *leading, height, width, size = ops.shape(x)
+    x = reshape(x, (*leading, height * width, size))
     return ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
 
 
 def _filters(x, size, axis, stride=1):
-    """Binomial filters of `x` along `axis`, in a new last axis.
+    """Binomial filters of `x` along `axis`, a list.
 
-    The last axes are those of the matrix at once: with a map for each filter
-    of each plane, XLA has half as many kernels again to compile.
+    The planes come in the last axis, and so does what is made of them: with a
+    map for each filter of each plane, XLA takes half as long again to compile.
     """
     axis = axis + len(x.shape)
     found = [x]
@@ -64,11 +67,11 @@ def _filters(x, size, axis, stride=1):
         ]
         found = [a + b for a, b in pairs]
         found.append(pairs[-1][0] - pairs[-1][1])
-    return ops.stack(found, axis=-1)
+    return found
 
 
 def _stages(x, size, axis, stride=1, memory=None):
-    """The same on torch, of (...,1,h,w): (...,size,h,w).
+    """The same on torch, of (...,1,k,h,w): (...,size,k,h,w).
 
     A stage of all filters is two operations, written where they belong. The
     last stage goes to `memory`, a dict, where that of the same shape was
@@ -80,13 +83,13 @@ def _stages(x, size, axis, stride=1, memory=None):
     for length in range(2, size + 1):
         every = stride if length == size else 1
         a, b = shift(x, 0, 2, axis, every), shift(x, 1, 2, axis, every)
-        *leading, _, height, width = a.shape
-        shape = (*leading, length, height, width)
+        *leading, _, planes, height, width = a.shape
+        shape = (*leading, length, planes, height, width)
         kept = memory if memory is not None and length == size else {}
         x = _fresh_or_kept(kept, shape, a)
-        torch.add(a, b, out=x[..., :-1, :, :])
-        last = (..., slice(-1, None), slice(None), slice(None))
-        torch.sub(a[last], b[last], out=x[last])
+        torch.add(a, b, out=x.narrow(-4, 0, length - 1))
+        last = [y.narrow(-4, length - 2, 1) for y in (a, b)]
+        torch.sub(*last, out=x.narrow(-4, length - 1, 1))
     return x
 
 
@@ -173,7 +176,7 @@ def _with_sums(rows, products):
 
 
 def transform(matrix, z, memory):
-    """`matrix` (...,m,k*S*R+1) times `samples` and a 1: (...,m,n)."""
+    """`matrix` (...,m,R*S*k+1) times `samples` and a 1: (...,m,n)."""
     if BACKEND != "torch":
         return matmul(matrix, ops.swapaxes(z, -1, -2))
     import torch

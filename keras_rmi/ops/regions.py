@@ -66,20 +66,31 @@ def _polynomial(factors):
 
 @functools.cache
 def member_matrices(radius, step):
-    """A_i with coordinates of region i of a group = A_i those of the group.
+    """A_i: from the coordinates of a group to those of its region i.
 
-    (step, R*R, S*R) NumPy. With u = 1 + z and v = 1 - z, region i is z^i = (u
-    - v)^i / 2^i of a group whose filters have step - 1 factors more, all
-    others of which are 1 = (u + v) / 2. So a coordinate is made of those of
-    its own and of higher order, which are smaller.
+    `step` matrices (2d + 1, 2D + 1), NumPy, d = R*R and D = S*R: from those
+    of two planes as `_backend_regions.samples` has them, and the 1, to those
+    of the first plane, of the second, and the 1. With u = 1 + z and v = 1 - z,
+    region i is z^i = (u - v)^i / 2^i of a group whose filters have step - 1
+    factors more, all others of which are 1 = (u + v) / 2. So a coordinate is
+    made of those of its own and of higher order, which are smaller.
     """
     rows, columns = radius
-    members = np.zeros((step, rows, rows + step - 1), "float32")
+    size = rows + step - 1
+    planes, along_columns = np.eye(2), np.eye(columns)
+    found = []
     for i in range(step):
+        others = _polynomial([(0.5, -0.5)] * i + [(0.5, 0.5)] * (step - 1 - i))
+        along_rows = np.zeros((rows, size))
         for order in range(rows):
-            others = [(0.5, -0.5)] * i + [(0.5, 0.5)] * (step - 1 - i)
-            members[i, order, order : order + step] = _polynomial(others)
-    return np.kron(members, np.eye(columns, dtype="float32"))
+            along_rows[order, order : order + step] = others
+        parts = planes, along_rows, along_columns
+        blocks = np.einsum("pq,as,bc->pabcsq", *parts)
+        matrix = np.zeros((2 * rows * columns + 1, 2 * size * columns + 1))
+        matrix[:-1, :-1] = blocks.reshape(len(matrix) - 1, -1)
+        matrix[-1, -1] = 1.0
+        found.append(matrix.astype("float32"))
+    return found
 
 
 def overlap_add(vectors, radius, step=1):

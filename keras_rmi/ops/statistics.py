@@ -16,7 +16,8 @@ taken in groups: D = d (2R-2)/R coordinates stand for R - 1 regions, and n is
 the number of groups. A large plane goes in bands of groups, each of which
 stays in the cache. What remains at the lower border goes one by one, D = d.
 The products of the regions' own coordinates, T times a region with T the
-binomial filters of `regions`, are A_i Z Z' A_i' summed over the members i.
+binomial filters of `regions`, are A_i Z Z' A_i' summed over the members i;
+A_i also puts P before E, which Z has side by side.
 
 J = L L' is these products, centred by the mean m of the coordinates, +
 a [[G, -t G], [-t G, (1 + t^2) G]], G = T T'.
@@ -108,13 +109,11 @@ def _evaluate(planes, radius, epsilon, memory):
     pair, t, of_groups = _backend_blocks.map_planes(
         products, planes, bands.plane_bytes
     )
-    moments = 0.0
-    for member in _members(radius, step, pair):
-        half = _backend.matmul(member, of_groups)
-        moments += _backend.matmul(half, ops.swapaxes(member, 0, 1))
+    moments = _of_regions(of_groups, _members(radius, step, pair))
     rest = _rest(pair, bands, radius, memory)
     if rest is not None:
-        moments += _backend_regions.second_moments(rest)
+        products = _backend_regions.second_moments(rest)
+        moments += _of_regions(products, _members(radius, 1, pair))
     scatter, mean = centred_moments(moments)
     matrix = scatter + joint_prior(t, metric)
     finite = ops.isfinite(ops.sum(matrix, axis=(-2, -1), keepdims=True))
@@ -153,7 +152,6 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     dimension = math.prod(radius)
     basis = _backend.constant(binomial_matrix(radius), pair)
     step = regions_in_group(pair, radius)
-    members = _members(radius, step, pair)
     bands = Bands(pair, radius, step)
     whitening = whitening * one_or_nan(ops.isfinite(value))[:, None, None]
     # Cotangents of the vectors of P and E: (planes, d, 2d + 1) each.
@@ -167,6 +165,7 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     matrices = [to_probabilities - t[..., None, None] * to_residual]
     if of_labels:
         matrices.append(to_residual)
+    members = _members(radius, step, pair)
     to_groups = [_to_groups(m, members, radius) for m in matrices]
 
     def pull_back(arrays):
@@ -188,13 +187,15 @@ def _differentiate(found, radius, epsilon, of_labels, memory):
     memory.clear()
     if rest is None:
         return cotangents
+    members = _members(radius, 1, pair)
+    of_rest = [_to_groups(m, members, radius) for m in matrices]
     return tuple(
         _backend_windows.add_rows(
             cotangent,
             _cotangent(m, rest, bands.rest(pair), radius, 1, {}),
             bands.rows(pair),
         )
-        for cotangent, m in zip(cotangents, matrices)
+        for cotangent, m in zip(cotangents, of_rest)
     )
 
 
@@ -268,22 +269,18 @@ def _cotangent(matrix, z, pair, radius, step, memory):
 
 
 def _members(radius, step, like):
-    """`_member_matrices`, where `like` is."""
-    matrices = _member_matrices(radius, step)
+    """`member_matrices`, where `like` is."""
+    matrices = member_matrices(radius, step)
     return [_backend.constant(matrix, like) for matrix in matrices]
 
 
-@functools.cache
-def _member_matrices(radius, step):
-    """A_i for P, E and the 1: `step` matrices (2d + 1, 2D + 1), NumPy."""
-    found = []
-    for member in member_matrices(radius, step):
-        d, size = member.shape
-        matrix = np.zeros((2 * d + 1, 2 * size + 1), "float32")
-        matrix[:d, :size] = matrix[d:-1, size:-1] = member
-        matrix[-1, -1] = 1.0
-        found.append(matrix)
-    return found
+def _of_regions(products, members):
+    """Products of the coordinates of all regions, from those of groups."""
+    total = 0.0
+    for member in members:
+        half = _backend.matmul(member, products)
+        total += _backend.matmul(half, ops.swapaxes(member, 0, 1))
+    return total
 
 
 def _to_groups(matrix, members, radius):

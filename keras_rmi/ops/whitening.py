@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_rmi import _backend, _backend_blocks, _backend_regions
 from keras_rmi.ops.bands import Bands
-from keras_rmi.ops.regions import binomial_matrix
+from keras_rmi.ops.regions import binomial_matrix, member_matrices
 
 # Added to the diagonal, relative to it: more than the error of the products.
 _SHIFT = 3e-5
@@ -48,10 +48,12 @@ def whitening_matrix(matrix, finite, mean, pair, t, radius, epsilon):
 
 def _refined(first, pair, t, bands, radius, epsilon):
     """The whitening from that of about J, and Z."""
+    (member,) = member_matrices(radius, 1)
+    of_samples = _backend.matmul(first, _backend.constant(member, first))
 
     def of_band(band):
         z = _backend_regions.samples(band, radius, 1, {})
-        return _backend_regions.second_moments_of(first, z)
+        return _backend_regions.second_moments_of(of_samples, z)
 
     moments = _backend_blocks.sum_bands(of_band, pair, *bands.layout)
     rest = bands.rest(pair)
