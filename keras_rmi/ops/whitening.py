@@ -37,19 +37,22 @@ def whitening_matrix(matrix, finite, mean, pair, t, radius, epsilon):
     small = spread > _SPREAD * matrix.shape[-1]
     found = _inverse_factor(ops.where(small[:, None, None], identity, matrix))
     bands = Bands(pair, radius, 1)
+    first = _centring(first, mean)
+    # Not where planes may be none: tf.vectorized_map gives such a product with
+    # a matrix that all planes share the wrong shape.
+    (member,) = member_matrices(radius, 1)
+    of_samples = _backend.matmul(first, _backend.constant(member, first))
     return _backend_blocks.map_where(
         lambda arrays: (_refined(*arrays, bands, radius, epsilon),),
         small,
-        (_centring(first, mean), pair, t),
+        (first, of_samples, pair, t),
         _centring(found, mean),
         bands.plane_bytes,
     )
 
 
-def _refined(first, pair, t, bands, radius, epsilon):
-    """The whitening from that of about J, and Z."""
-    (member,) = member_matrices(radius, 1)
-    of_samples = _backend.matmul(first, _backend.constant(member, first))
+def _refined(first, of_samples, pair, t, bands, radius, epsilon):
+    """The whitening from that of about J, also in the order of Z, and Z."""
 
     def of_band(band):
         z = _backend_regions.samples(band, radius, 1, {})
