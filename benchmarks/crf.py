@@ -6,7 +6,8 @@ index of the layer. Printed is a Markdown table: the median time of a call,
 its ratio to pydensecrf in the same round (median over the rounds), the first
 call with tracing and compiling, and the memory that calls add.
 
-pydensecrf takes part if it can be imported (pip install pydensecrf2).
+pydensecrf takes part if it can be imported (pip install pydensecrf2), and has
+no gradient.
 """
 
 import argparse
@@ -36,7 +37,10 @@ SUBJECTS = {
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.gradient and PEER in options.subjects:
+        parser.error(f"--gradient: {PEER} has none, leave it out of --subjects")
     if options.worker:
         print(json.dumps(measure(json.loads(options.worker))))
         return 0
@@ -51,6 +55,7 @@ def main(arguments=None):
                     "shape": (height, width, options.classes),
                     "image": options.image and str(options.image.resolve()),
                     "repeats": options.repeats,
+                    "gradient": options.gradient,
                 }
                 case = found.setdefault((subject, iterations), [])
                 case.append(_in_a_process(job))
@@ -71,6 +76,7 @@ def _parser():
     add("--iterations", type=int, nargs="+", default=[1, 5, 10], metavar="X")
     add("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     add("--image", type=Path, help="an image file instead of a generated one")
+    add("--gradient", action="store_true", help="that of the sum of squares")
     add("--rounds", type=int, default=2, metavar="N")
     add("--repeats", type=int, default=5, metavar="N")
     add("--worker", help=argparse.SUPPRESS)
@@ -173,7 +179,13 @@ def _layer(job, probabilities, image):
     inputs = [
         keras.ops.convert_to_tensor(x[None]) for x in (probabilities, image)
     ]
-    function = _compiled(job["subject"], lambda *x: layer(list(x)))
+
+    def function(*x):
+        return layer(list(x))
+
+    if job["gradient"]:
+        function = _gradient(function)
+    function = _compiled(job["subject"], function)
 
     def run():
         return keras.ops.convert_to_numpy(function(*inputs))
@@ -181,12 +193,39 @@ def _layer(job, probabilities, image):
     return run
 
 
+def _gradient(function):
+    """The gradient of the sum of squares to the probabilities."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax  # noqa: TID251 - a benchmark names what it measures
+
+        return jax.grad(lambda p, image: (function(p, image) ** 2).sum())
+    if keras.backend.backend() == "torch":
+
+        def gradient(p, image):
+            p = p.detach().requires_grad_()
+            (function(p, image) ** 2).sum().backward()
+            return p.grad
+
+        return gradient
+    import tensorflow as tf  # noqa: TID251 - as above
+
+    def gradient(p, image):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            total = tf.reduce_sum(function(p, image) ** 2)
+        return tape.gradient(total, p)
+
+    return gradient
+
+
 def _compiled(subject, function):
     if subject == "torch":
         import torch  # noqa: TID251 - a benchmark names what it measures
 
         torch.set_num_threads(1)
-        return torch.no_grad()(function)
+        return function
     if subject == "jax":
         import jax  # noqa: TID251 - as above
 

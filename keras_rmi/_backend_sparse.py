@@ -10,16 +10,55 @@ from keras import ops
 from keras_rmi._backend_choice import BACKEND
 
 
-def repeat(count, function, x):
-    """`x` after `count` times `x = function(i, x)`."""
-    return ops.fori_loop(0, count, function, x)
+def repeat(count, function, x, constants=()):
+    """`x` after `count` times `x = function(i, x, *constants)`."""
+    return ops.fori_loop(0, count, lambda i, x: function(i, x, *constants), x)
 
 
-def _write_out(count, function, x):
-    """Likewise, without a loop."""
-    for i in range(count):
-        x = function(i, x)
-    return x
+def _repeat_with_gradient(count, function, x, constants=()):
+    """Likewise on TensorFlow, with a gradient that is a loop as well.
+
+    TensorFlow would keep what the steps need in lists, which XLA cannot where
+    a size is unknown, and writing out all steps takes it half a minute to
+    compile. Here `x` alone is kept, of each step, and the step done again.
+    https://www.tensorflow.org/xla/known_issues
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def differentiable(x, *constants):
+        def advance(i, state):
+            x, kept = state
+            start = [i, *[0] * len(x.shape)]
+            kept = ops.slice_update(kept, start, x[None])
+            return function(i, x, *constants), kept
+
+        kept = ops.zeros((count, *ops.shape(x)), x.dtype)
+        value, kept = repeat(count, advance, (x, kept))
+
+        def gradient(upstream):
+            def go_back(i, state):
+                upstream, *totals = state
+                step = count - 1 - i
+                inputs = kept[step], *constants
+                with tf.GradientTape() as tape:
+                    tape.watch(inputs)
+                    value = function(step, *inputs)
+                upstream, *found = tape.gradient(
+                    value,
+                    inputs,
+                    upstream,
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )
+                totals = (a + b for a, b in zip(totals, found))
+                return upstream, *totals
+
+            start = upstream, *map(ops.zeros_like, constants)
+            return repeat(count, go_back, start)
+
+        return value, gradient
+
+    return differentiable(x, *constants)
 
 
 def take(x, ids, native=True):
@@ -75,7 +114,7 @@ def with_capacity(counts, capacities, function, inputs):
     `capacities` are ascending. Compiled programs have a branch for each. Torch
     has sizes that depend on values, and takes what is needed. The result has
     gradients with respect to `inputs`, and nothing else. `r` is to be used as
-    `repeat`.
+    `repeat`, with all that has a gradient and is not `x` among `constants`.
     """
     needed = ops.max(counts)
     if BACKEND == "torch":
@@ -100,9 +139,7 @@ def _differentiable_branches(needed, capacities, function, inputs):
     """On TensorFlow, with gradients that are taken inside of the branches.
 
     XLA cannot hand from branch to branch what has an unknown size (2.21), so
-    nothing is handed over: the branch of the gradient computes it again. What
-    a loop keeps for its gradient must not be of unknown size either, so there
-    it has no loops.
+    nothing is handed over: the branch of the gradient computes it again.
     https://www.tensorflow.org/xla/known_issues
     """
     import tensorflow as tf
@@ -117,7 +154,7 @@ def _differentiable_branches(needed, capacities, function, inputs):
             def differentiate(capacity):
                 with tf.GradientTape() as tape:
                     tape.watch(inputs)
-                    value = function(_write_out, capacity, *inputs)
+                    value = function(_repeat_with_gradient, capacity, *inputs)
                 return tape.gradient(
                     value,
                     inputs,

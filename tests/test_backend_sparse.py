@@ -93,12 +93,15 @@ def test_a_linear_function_has_the_gradient_that_is_given(mode):
 
 @pytest.mark.parametrize("needed", [1, 3, 4, 7, 8, 9])
 def test_the_first_capacity_that_is_enough_is_taken(needed, mode):
+    def multiply(_, y, x):
+        return y * x
+
     def function(x):
         counts = ops.cast(x[0], "int32")
         return _backend_sparse.with_capacity(
             counts,
             (3, 7, 9),
-            lambda repeat, c, x: c * repeat(2, lambda _, y: y * x, x**0),
+            lambda repeat, c, x: c * repeat(2, multiply, x**0, (x,)),
             (x[1],),
         )
 

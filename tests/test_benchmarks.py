@@ -220,20 +220,37 @@ def test_the_crf_is_measured_with_and_without_a_peer():
     few = ("--rounds", "1", "--repeats", "1")
     done = run("crf.py", *shape, *few, "--subjects", BACKEND, "pydensecrf")
     assert done.returncode == 0, done.stderr
-    (name,) = [
-        line.split("|")[1].strip()
-        for line in done.stdout.splitlines()
-        if line.startswith(f"| {BACKEND}") and "| 2 |" in line
-    ]
-    time, ratio, first, _ = row(done.stdout, name, "2")
-    assert float(time.removesuffix(" ms")) > 0
-    assert float(first.removesuffix(" s")) >= 0
+    ratio = ratio_of_a_call(done.stdout)
     peer = row(done.stdout, "pydensecrf", "2")[0]
     if peer.endswith(" ms"):
         assert float(ratio) > 0
     else:
         assert "pydensecrf" in peer
         assert ratio == "–"  # noqa: RUF001 - the dash of an empty cell
+
+
+def ratio_of_a_call(printed):
+    """That of the backend to the peer, beside two times."""
+    (name,) = [
+        line.split("|")[1].strip()
+        for line in printed.splitlines()
+        if line.startswith(f"| {BACKEND}") and "| 2 |" in line
+    ]
+    time, ratio, first, _ = row(printed, name, "2")
+    assert float(time.removesuffix(" ms")) > 0
+    assert float(first.removesuffix(" s")) >= 0
+    return ratio
+
+
+def test_the_gradient_of_the_crf_is_measured():
+    shape = ("--size", "20x24", "--classes", "2", "--iterations", "2")
+    few = ("--rounds", "1", "--repeats", "1", "--gradient")
+    done = run("crf.py", *shape, *few, "--subjects", BACKEND)
+    assert done.returncode == 0, done.stderr
+    ratio_of_a_call(done.stdout)
+    done = run("crf.py", *shape, *few)
+    assert done.returncode == 2
+    assert "pydensecrf has none" in done.stderr
 
 
 def test_a_process_measures_one_case():

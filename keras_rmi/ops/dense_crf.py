@@ -91,23 +91,25 @@ class MeanField:
             bilateral = normalize(
                 index.filter(capacity), self._normalizations[1]
             )
-            kernels = list(zip((gaussian, bilateral), compats))
 
-            def update(_, q):
-                total = -energy
-                for kernel, compat in kernels:
-                    total = total - _energy(kernel(q), compat)
-                return _backend.softmax(total)
+            def update(_, logits, energy, *compats):
+                # Energies are filtered, not maps: so gradients need no map
+                # that was filtered, which would be kept or made again.
+                q, logits = _backend.softmax(logits), -energy
+                for kernel, compat in zip((gaussian, bilateral), compats):
+                    logits = logits - kernel(_energy(q, compat))
+                return logits
 
-            return repeat(self._iterations, update, _backend.softmax(-energy))
+            constants = energy, *compats
+            return repeat(self._iterations, update, -energy, constants)
 
-        q = _backend_sparse.with_capacity(
+        logits = _backend_sparse.with_capacity(
             index.counts,
             self._bilateral.capacities,
             iterate,
             (energy, *compats),
         )
-        return ops.reshape(q, shape)
+        return ops.reshape(_backend.softmax(logits), shape)
 
 
 def _too_fine(size, error, **deviations):
@@ -126,7 +128,7 @@ def _too_fine(size, error, **deviations):
 
 
 def _energy(x, compat):
-    """Energy of a filtered map, by a number, a vector or a matrix."""
+    """Energy of a map, by a number, a vector or a matrix."""
     rank = len(compat.shape)
     if rank == 0:
         return -compat * x

@@ -166,18 +166,16 @@ class VertexIndex:
         side, _, capacity = vertices.shape
         known = ops.reshape(ops.roll(vertices, -way, axis=0), (-1, capacity))
         rows = ops.shape(known)[0]
-        places = []
-        for axis in range(side):
-            step = ops.convert_to_tensor(steps[axis])[:, None, None]
-            wanted = ops.reshape(vertices + step, (-1, capacity))
+        row = ops.arange(rows, dtype="int32")[:, None] * capacity
+        used = ops.reshape(vertices != NO_VERTEX, (-1, capacity))
+
+        def along(step):
+            wanted = ops.reshape(vertices + step[:, None, None], (-1, capacity))
             place = _backend_sparse.first_not_less(known, wanted)
             at = ops.minimum(place, capacity - 1)
-            row = ops.arange(rows, dtype="int32")[:, None] * capacity
             code = _backend_sparse.take(ops.reshape(known, (-1,)), row + at)
             hit = ops.logical_and(code == wanted, code != NO_VERTEX)
-            hit = ops.logical_and(
-                hit, ops.reshape(vertices, (-1, capacity)) != NO_VERTEX
-            )
-            places.append(ops.where(hit, at, -1))
-        places = ops.stack(places)
+            return ops.where(ops.logical_and(hit, used), at, -1)
+
+        places = ops.map(along, ops.convert_to_tensor(steps))
         return ops.reshape(places, (side, side, -1, capacity))

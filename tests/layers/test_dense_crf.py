@@ -12,6 +12,7 @@ from keras import ops
 import keras_rmi
 from keras_rmi.layers import DenseCRF
 from keras_rmi.ops import crf_kernels
+from keras_rmi.ops.dense_crf import MeanField
 from record_dense_crf import CASES, FOLDER, ITERATIONS, blobs, probabilities
 from reference import dense_crf as reference
 from support import (
@@ -229,6 +230,39 @@ def test_gradient_matches_float64_differences(mode):
     )
     found = np.tensordot(directions, gradient[0, ..., :3].astype("float64"), 3)
     assert np.linalg.norm(found - expected) <= NORM * np.linalg.norm(expected)
+
+
+@pytest.mark.usefixtures("branches")
+@pytest.mark.parametrize(
+    "compat",
+    [10.0, [-4.0, -10.0, -7.0], [[-9.0, 1.0, 2.0], [0, -8, 1], [3, 0, -7]]],
+    ids=("number", "vector", "matrix"),
+)
+def test_weights_of_the_kernels_have_their_gradient(compat):
+    p, image = scene()
+    kernels = reference.kernels_of(image[0], bilateral_sxy=8, bilateral_srgb=20)
+    weights = np.random.default_rng(1).random(p.shape)
+    compats = 3.0 * np.ones_like(compat), np.array(compat)
+    program = MeanField(
+        SIZE, 3, (3, 3), (8, 8), (20, 20, 20), "symmetric", "symmetric", 1e-5
+    )
+    x = np.stack(compats).astype("float32")
+    _, gradient = value_and_gradient(
+        lambda x: ops.multiply(program(p, image, [x[0], x[1]]), weights), x
+    )
+
+    def total(compats):
+        return np.sum(
+            weights[0] * reference.mean_field(p[0], kernels, compats, 3)
+        )
+
+    step = 1e-5
+    expected = [
+        (total(x + step * v) - total(x - step * v)) / (2 * step)
+        for v in np.eye(x.size).reshape(-1, *x.shape)
+    ]
+    error = np.linalg.norm(gradient.reshape(-1) - expected)
+    assert error <= NORM * np.linalg.norm(expected)
 
 
 def test_the_image_has_no_gradient():
