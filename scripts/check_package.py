@@ -107,7 +107,8 @@ def install(wheel, folder, options):
         wanted = [f"{wheel}[{options.backend}]"]
     pip = (str(python), "-I", "-m", "pip")
     constraints = ("-c", str(ROOT / "constraints.txt"))
-    run(*pip, "install", "--quiet", *constraints, *wanted)
+    options = ("--quiet", "--no-compile")
+    run(*pip, "install", *options, *constraints, *wanted)
     run(*pip, "check")
     return str(python)
 
