@@ -111,17 +111,25 @@ def first_not_less(ordered, x, native=True):
 def with_capacity(counts, capacities, function, inputs):
     """`function(r, c, *inputs)` for the first `c` that is not below `counts`.
 
-    `capacities` are ascending. Compiled programs have a branch for each. Torch
-    has sizes that depend on values, and takes what is needed. The result has
+    `capacities` are ascending. Compiled programs have a branch for each; where
+    sizes can depend on values what is needed is taken. The result has
     gradients with respect to `inputs`, and nothing else. `r` is to be used as
     `repeat`, with all that has a gradient and is not `x` among `constants`.
     """
     needed = ops.max(counts)
-    if BACKEND == "torch":
+    if _sizes_depend_on_values():
         return function(repeat, max(1, int(needed)), *inputs)
     if BACKEND == "tensorflow":
         return _differentiable_branches(needed, capacities, function, inputs)
     return _branch(needed, capacities, lambda c: function(repeat, c, *inputs))
+
+
+def _sizes_depend_on_values():
+    if BACKEND != "tensorflow":
+        return BACKEND == "torch"
+    import tensorflow as tf
+
+    return tf.executing_eagerly()
 
 
 def _branch(needed, capacities, function):

@@ -14,6 +14,8 @@ MODES = {
     "jax": ("eager", "compiled"),
     "torch": ("eager",),
 }[BACKEND]
+# Modes in which what is made has the size that its values ask for.
+SIZES_DEPEND_ON_VALUES = () if BACKEND == "jax" else ("eager",)
 # A compiler that no mode stands for, because Keras does not use it.
 HAS_OWN_COMPILER = BACKEND == "torch"
 # How Keras before 3.15 walks through arguments is what this compiler cannot
