@@ -250,7 +250,9 @@ def test_weights_of_the_kernels_have_their_gradient(compat):
     )
     x = np.stack(compats).astype("float32")
     _, gradient = value_and_gradient(
-        lambda x: ops.multiply(program(p, image, [x[0], x[1]]), weights), x
+        lambda x: ops.multiply(program(p, image, [x[0], x[1]]), weights),
+        x,
+        MODES[-1],
     )
 
     def total(compats):
