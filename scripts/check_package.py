@@ -107,8 +107,7 @@ def install(wheel, folder, options):
         wanted = [f"{wheel}[{options.backend}]"]
     pip = (str(python), "-I", "-m", "pip")
     constraints = ("-c", str(ROOT / "constraints.txt"))
-    options = ("--quiet", "--no-compile")
-    run(*pip, "install", *options, *constraints, *wanted)
+    run(*pip, "install", "--quiet", "--no-compile", *constraints, *wanted)
     run(*pip, "check")
     return str(python)
 
