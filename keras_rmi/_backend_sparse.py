@@ -40,15 +40,10 @@ def _repeat_with_gradient(count, function, x, constants=()):
             def go_back(i, state):
                 upstream, *totals = state
                 step = count - 1 - i
-                inputs = kept[step], *constants
-                with tf.GradientTape() as tape:
-                    tape.watch(inputs)
-                    value = function(step, *inputs)
-                upstream, *found = tape.gradient(
-                    value,
-                    inputs,
+                upstream, *found = _gradients(
+                    lambda *inputs: function(step, *inputs),
+                    (kept[step], *constants),
                     upstream,
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
                 totals = (a + b for a, b in zip(totals, found))
                 return upstream, *totals
@@ -159,23 +154,35 @@ def _differentiable_branches(needed, capacities, function, inputs):
         )
 
         def gradient(upstream):
-            def differentiate(capacity):
-                with tf.GradientTape() as tape:
-                    tape.watch(inputs)
-                    value = function(_repeat_with_gradient, capacity, *inputs)
-                return tape.gradient(
-                    value,
+            return _branch(
+                needed,
+                capacities,
+                lambda c: _gradients(
+                    lambda *inputs: function(_repeat_with_gradient, c, *inputs),
                     inputs,
                     upstream,
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                )
-
-            return _branch(needed, capacities, differentiate)
+                ),
+            )
 
         return value, gradient
 
     # A variable would have to have its gradient by another way.
     return differentiable(*map(tf.convert_to_tensor, inputs))
+
+
+def _gradients(function, inputs, upstream):
+    """Of `function(*inputs)` times `upstream`, on TensorFlow, one per input."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = function(*inputs)
+    return tape.gradient(
+        value,
+        inputs,
+        upstream,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
 
 
 class Interpolation:
