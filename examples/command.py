@@ -96,16 +96,16 @@ def add_state(parser):
     add_network(parser)
 
 
-def read_setting(parser, options):
-    """The setting of those runs; a wrong folder ends the program."""
-    path = options.state / "setting.json"
+def read_setting(parser, state, named):
+    """The setting of the runs in `state`; a wrong folder ends the program."""
+    path = state / "setting.json"
     try:
         setting = json.loads(path.read_text())
         network = setting["network"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{path} is no setting of evidence.py: {error!r}")
     # A file alone does not choose what code is run.
-    if network != options.network:
+    if network != named:
         parser.error(f"{path} has the network {network}; name it by --network")
     return setting
 

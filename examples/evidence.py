@@ -9,6 +9,9 @@ Without --data the images are scenes of handwritten digits. With it they are
 CamVid: 367 + 101 frames to train on, as in the paper's code, and the 233 of
 the test split to score once, at the end. With --val the 101 are kept out and
 scored instead: that is where choices are made.
+
+With --start every loss goes on from what one of them has trained, seed by
+seed: from a network that tells classes apart.
 """
 
 import argparse
@@ -29,10 +32,11 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.steps % options.every:
         parser.error("--steps must be a multiple of --every")
+    begun = _begun(parser, options)
     try:
         dataset = camvid if options.data else scenes
         train_data = _training_data(options)
-        setting = _setting(options, dataset, train_data)
+        setting = _setting(options, dataset, train_data, begun)
         held_out = scored_as(setting, options.data)
         _check_network(parser, options.network)
         _check_setting(options.state, setting)
@@ -48,8 +52,9 @@ def main(arguments=None):
         if results.result_path(options.state, name, seed).exists():
             continue
         print(f"{name}, seed {seed}", flush=True)
+        weights = _weights(options.start, seed) if begun else None
         result = runs.run(
-            name, seed, setting, train_data, held_out, options.state
+            name, seed, setting, train_data, held_out, options.state, weights
         )
         score = result["mean_iou"]["all"]
         print(f"{name}, seed {seed}: mIoU {score:.4f}", flush=True)
@@ -78,7 +83,27 @@ def scored_as(setting, data):
     return scenes.make_scenes(count, size, "val", seed)
 
 
-def _setting(options, dataset, train_data):
+def _begun(parser, options):
+    """What --start goes on from, as it is written; it is there as a whole."""
+    if options.start is None:
+        return None
+    folder, row = options.start
+    if row not in rows.ROWS:
+        parser.error(f"argument --start: no row is named {row}")
+    setting = command.read_setting(parser, Path(folder), options.network)
+    for seed in options.seeds:
+        path = _weights(options.start, seed)
+        if not path.exists():
+            parser.error(f"{path} is missing: that run has not ended")
+    return {"row": row, "setting": setting}
+
+
+def _weights(start, seed):
+    folder, row = start
+    return results.weights_path(Path(folder), row, seed)
+
+
+def _setting(options, dataset, train_data, begun):
     return {
         "data": dataset.__name__,
         "scored": "val" if options.val else "test",
@@ -90,6 +115,7 @@ def _setting(options, dataset, train_data):
         "batch_size": options.batch_size,
         "learning_rate": options.learning_rate,
         "network": options.network,
+        "start": begun,
     }
 
 
@@ -147,6 +173,13 @@ def _parser():
         default=(1, 1),
         metavar="I/N",
         help="every Nth run from the Ith on, for N processes side by side",
+    )
+    add(
+        "--start",
+        nargs=2,
+        metavar=("DIR", "ROW"),
+        help="begin with what ROW ended with in DIR, the --state of other "
+        "runs, not with new weights",
     )
     add("--val", action="store_true", help="keep val out of training, score it")
     add("--size", type=command.size, default=(180, 240), metavar="HxW")

@@ -25,7 +25,7 @@ import keras_rmi
 def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
-    setting = command.read_setting(parser, options)
+    setting = command.read_setting(parser, options.state, options.network)
     images, labels = evidence.scored_as(setting, options.data)
     network = runs.build(setting, setting["size"])
     for name, (title, source, iterations) in rows.REFINED.items():

@@ -28,7 +28,7 @@ SHARES = (1, 0.75, 0.5, 0.25, 0)
 def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
-    setting = command.read_setting(parser, options)
+    setting = command.read_setting(parser, options.state, options.network)
     for name in options.rows:
         path = results.weights_path(options.state, name, options.seed)
         if not path.exists():

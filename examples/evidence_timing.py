@@ -18,7 +18,7 @@ import rows
 def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
-    setting = command.read_setting(parser, options)
+    setting = command.read_setting(parser, options.state, options.network)
     # Imported late: --help is answered at once.
     import runs
     from crops import crop_size

@@ -24,7 +24,7 @@ def build(setting, size):
     return network.find(setting["network"])(tuple(size), setting["classes"])
 
 
-def run(name, seed, setting, train_data, held_out, folder):
+def run(name, seed, setting, train_data, held_out, folder, weights=None):
     """Trains, or goes on training, and scores once; writes what came out.
 
     Args:
@@ -33,11 +33,12 @@ def run(name, seed, setting, train_data, held_out, folder):
         setting: what all runs have in common, as it is written.
         train_data, held_out: images and labels to train on, and to score.
         folder: where `results`, `weights` and checkpoints are.
+        weights: the file to begin with, if not with new weights.
     """
     checkpoint = _Checkpoint(folder / "checkpoints", f"{name}-{seed}")
     images, labels = train_data
     train_data = images, rows.labels_of(name, labels)
-    model = _train(name, seed, setting, train_data, checkpoint)
+    model = _train(name, seed, setting, train_data, checkpoint, weights)
     trained = build(setting, setting["size"])
     trained.set_weights(model.get_weights())
     confusions = score(
@@ -94,22 +95,28 @@ def compiled(name, setting, size):
     return model, callbacks
 
 
-def _train(name, seed, setting, train_data, checkpoint):
+def _train(name, seed, setting, train_data, checkpoint, weights):
     keras.utils.set_random_seed(seed)
     size = crop_size(setting["size"])
     model, callbacks = compiled(name, setting, size)
     done = checkpoint.restore(model)
+    if weights and not done:
+        # Those of no optimiser fit no compiled model.
+        begun = build(setting, size)
+        begun.load_weights(weights)
+        model.set_weights(begun.get_weights())
+    before = _steps_before(setting)
     batches = Crops(
         *train_data,
         size=size,
         batch_size=setting["batch_size"],
         seed=seed,
-        first=done * setting["every"],
+        first=before + done * setting["every"],
         length=setting["every"],
     )
     epochs = setting["steps"] // setting["every"]
     if done < epochs:
-        probe = _Probe(batches, setting)
+        probe = _Probe(batches, before + setting["steps"], setting)
         model.fit(
             batches,
             initial_epoch=done,
@@ -122,6 +129,14 @@ def _train(name, seed, setting, train_data, checkpoint):
     return model
 
 
+def _steps_before(setting):
+    """Of what the runs go on from: the batches are those that come next."""
+    begun = setting.get("start")
+    if begun is None:
+        return 0
+    return _steps_before(begun["setting"]) + begun["setting"]["steps"]
+
+
 class _Probe(keras.callbacks.Callback):
     """Adds the mIoU on crops of training images to what an epoch reports.
 
@@ -129,9 +144,9 @@ class _Probe(keras.callbacks.Callback):
     those of the last step, so that they are the same for all.
     """
 
-    def __init__(self, batches, setting):
+    def __init__(self, batches, end, setting):
         super().__init__()
-        after = setting["steps"] - batches.first
+        after = end - batches.first
         pairs = [batches[after + index] for index in range(PROBES)]
         self.images, self.labels = (np.concatenate(a) for a in zip(*pairs))
         self.setting = setting

@@ -1,6 +1,7 @@
 """The examples run, and say clearly what is wrong with their data."""
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -573,6 +575,67 @@ def test_a_finished_run_is_skipped(evidence_folders, capsys):
     assert evidence.main([*RUN, "--state", str(folder)]) == 0
     after = (folder / "results" / "rmi-warm-3.json").stat().st_mtime_ns
     assert (after, capsys.readouterr().out) == (before, "")
+
+
+@one_training
+def test_a_run_goes_on_from_another(evidence_folders, tmp_path, monkeypatch):
+    runs = importlib.import_module("runs")
+    first = []
+
+    class Recorded(runs.Crops):
+        def __init__(self, *arguments, **options):
+            first.append(options["first"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(runs, "Crops", Recorded)
+    folder = evidence_folders[1]
+    monkeypatch.syspath_prepend(folder.parent)
+    # Steps too short to change the weights.
+    options = [*RUN, "--rows", "rmi-warm", "ce", "--steps", "2"]
+    options += ["--learning-rate", "1e-9"]
+    on, again = tmp_path / "on", tmp_path / "again"
+    for state, source, row in ((on, folder, "rmi-warm"), (again, on, "ce")):
+        start = ["--start", str(source), row]
+        assert evidence.main([*options, "--state", str(state), *start]) == 0
+    # Batches go on as well.
+    assert first == [50, 50, 52, 52]
+    expected = read_weights(folder, "rmi-warm")
+    for state, row in itertools.product((on, again), ("rmi-warm", "ce")):
+        for found, begun in zip(read_weights(state, row), expected):
+            np.testing.assert_allclose(found, begun, atol=1e-7)
+    setting = json.loads((again / "setting.json").read_text())
+    assert setting["start"]["row"] == "ce"
+    assert setting["start"]["setting"]["start"]["row"] == "rmi-warm"
+
+
+def read_weights(folder, row):
+    """The trained weights of a run: without the statistics of batches."""
+    setting = json.loads((folder / "setting.json").read_text())
+    model = importlib.import_module("runs").build(setting, setting["size"])
+    model.load_weights(results.weights_path(folder, row, 3))
+    return [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (("nowhere", "ce"), "setting.json is no setting of evidence.py"),
+        (("whole", "best"), "no row is named best"),
+        (("whole", "ce"), "ce-3.weights.h5 is missing: that run has not ended"),
+    ],
+)
+@one_training
+def test_a_start_that_is_not_there_is_named(
+    evidence_folders, start, said, tmp_path, capsys
+):
+    folder = evidence_folders[1].parent / start[0]
+    state = tmp_path / "state"
+    with pytest.raises(SystemExit):
+        evidence.main(
+            [*RUN, "--state", str(state), "--start", str(folder), start[1]]
+        )
+    assert said in capsys.readouterr().err
+    assert not state.exists()
 
 
 @one_training
