@@ -9,6 +9,7 @@ from pathlib import Path
 import camvid
 import choices
 import scenes
+from results import weights_path
 
 DATASETS = {module.__name__: module for module in (camvid, scenes)}
 
@@ -108,6 +109,14 @@ def read_setting(parser, state, named):
     if network != named:
         parser.error(f"{path} has the network {network}; name it by --network")
     return setting
+
+
+def trained_weights(parser, state, name, seed):
+    """The weights of a run in `state`; a missing one ends the program."""
+    path = weights_path(state, name, seed)
+    if not path.exists():
+        parser.error(f"{path} is missing: that run has not ended")
+    return path
 
 
 def _print_table(results, class_names):

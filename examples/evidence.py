@@ -32,7 +32,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.steps % options.every:
         parser.error("--steps must be a multiple of --every")
-    begun = _begun(parser, options)
+    begun, weights = _begun(parser, options)
     try:
         dataset = camvid if options.data else scenes
         train_data = _training_data(options)
@@ -52,9 +52,14 @@ def main(arguments=None):
         if results.result_path(options.state, name, seed).exists():
             continue
         print(f"{name}, seed {seed}", flush=True)
-        weights = _weights(options.start, seed) if begun else None
         result = runs.run(
-            name, seed, setting, train_data, held_out, options.state, weights
+            name,
+            seed,
+            setting,
+            train_data,
+            held_out,
+            options.state,
+            weights.get(seed),
         )
         score = result["mean_iou"]["all"]
         print(f"{name}, seed {seed}: mIoU {score:.4f}", flush=True)
@@ -84,23 +89,18 @@ def scored_as(setting, data):
 
 
 def _begun(parser, options):
-    """What --start goes on from, as it is written; it is there as a whole."""
+    """What --start goes on from, as it is written, and its weights by seed."""
     if options.start is None:
-        return None
+        return None, {}
     folder, row = options.start
     if row not in rows.ROWS:
         parser.error(f"argument --start: no row is named {row}")
     setting = command.read_setting(parser, Path(folder), options.network)
-    for seed in options.seeds:
-        path = _weights(options.start, seed)
-        if not path.exists():
-            parser.error(f"{path} is missing: that run has not ended")
-    return {"row": row, "setting": setting}
-
-
-def _weights(start, seed):
-    folder, row = start
-    return results.weights_path(Path(folder), row, seed)
+    weights = {
+        seed: command.trained_weights(parser, Path(folder), row, seed)
+        for seed in options.seeds
+    }
+    return {"row": row, "setting": setting}, weights
 
 
 def _setting(options, dataset, train_data, begun):

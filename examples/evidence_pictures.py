@@ -29,10 +29,10 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     setting = command.read_setting(parser, options.state, options.network)
-    for name in options.rows:
-        path = results.weights_path(options.state, name, options.seed)
-        if not path.exists():
-            parser.error(f"{path} is missing: that run has not ended")
+    weights = {
+        name: command.trained_weights(parser, options.state, name, options.seed)
+        for name in options.rows
+    }
     # Imported late: --help is answered at once.
     import picture
     import runs
@@ -43,9 +43,7 @@ def main(arguments=None):
     for name in options.rows:
         path = results.result_path(options.state, name, options.seed)
         result = json.loads(path.read_text())
-        network.load_weights(
-            results.weights_path(options.state, name, options.seed)
-        )
+        network.load_weights(weights[name])
         shown[rows.title(name)] = SimpleNamespace(
             predictions=runs.predict(network, images, setting["batch_size"]),
             mean_iou=result["mean_iou"]["all"],
