@@ -8,7 +8,7 @@ import functools
 from keras import ops
 
 from keras_rmi._backend_choice import BACKEND
-from keras_rmi._backend_modes import op_by_op, surroundings
+from keras_rmi._backend_modes import exported_to_onnx, op_by_op, surroundings
 
 
 def custom_gradient(function, x, arrays=()):
@@ -77,8 +77,11 @@ def linear(function, transpose, x, arrays):
     """`function(x, arrays)`, linear in `x`; the gradient is its transpose.
 
     `transpose(upstream, arrays)` returns the cotangent of `x`. On JAX nothing
-    else is kept for it: in a loop that would be once for each of its steps.
+    else is kept for it: in a loop that would be once for each of its steps. In
+    ONNX there are no gradients, and no word for a function that has one.
     """
+    if exported_to_onnx():
+        return function(x, arrays)
     if BACKEND != "jax":
 
         def with_transpose(x):

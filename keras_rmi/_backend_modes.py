@@ -20,6 +20,34 @@ def op_by_op():
     return not torch.compiler.is_compiling()
 
 
+def exported():
+    """Whether torch writes a program down, for other values than it sees.
+
+    `torch.compile` goes on with a size that it has seen, and compiles again
+    for another; a program that is stored, by `torch.export` or as ONNX, would
+    keep it. Older versions do not tell that they export.
+    https://docs.pytorch.org/docs/stable/export.html
+    """
+    if BACKEND != "torch":
+        return False
+    import torch
+
+    is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+    return is_exporting() or torch.jit.is_tracing()
+
+
+def exported_to_onnx():
+    """Likewise as ONNX, which has no word for some primitives of torch.
+
+    https://onnx.ai/onnx/operators/
+    """
+    if BACKEND != "torch":
+        return False
+    import torch
+
+    return torch.onnx.is_in_onnx_export()
+
+
 def device(x):
     """Where `x` is, "cpu" or "gpu", which stands for any accelerator.
 

@@ -8,6 +8,7 @@ every backend runs when `native` is False and the tests compare with.
 from keras import ops
 
 from keras_rmi._backend_choice import BACKEND
+from keras_rmi._backend_modes import exported, exported_to_onnx
 
 
 def repeat(count, function, x, constants=()):
@@ -56,6 +57,11 @@ def _repeat_with_gradient(count, function, x, constants=()):
     return differentiable(x, *constants)
 
 
+def _on_torch():
+    """Whether what only torch has can be used."""
+    return BACKEND == "torch" and not exported_to_onnx()
+
+
 def take(x, ids, native=True):
     """Rows of `x` at `ids`, which are int32 and in range.
 
@@ -81,13 +87,13 @@ def first_not_less(ordered, x, native=True):
     `ops.searchsorted` (2.21), and it takes one row only.
     https://keras.io/api/ops/numpy/#searchsorted-function
     """
-    if native and BACKEND == "torch":
+    if native and _on_torch():
         import torch
 
         return torch.searchsorted(
             ordered.contiguous(), x.contiguous(), out_int32=True
         )
-    length = ordered.shape[-1]
+    length = int(ordered.shape[-1])
     entries = ops.reshape(ordered, (-1,))
     row = ops.arange(ops.shape(ordered)[0], dtype="int32")[:, None] * length
     steps = length.bit_length()
@@ -107,21 +113,41 @@ def with_capacity(counts, capacities, function, inputs):
     """`function(r, c, *inputs)` for the first `c` that is not below `counts`.
 
     `capacities` are ascending. Compiled programs have a branch for each; where
-    sizes can depend on values what is needed is taken. The result has
-    gradients with respect to `inputs`, and nothing else. `r` is to be used as
-    `repeat`, with all that has a gradient and is not `x` among `constants`.
+    sizes can depend on values what is needed is taken, and in ONNX the last.
+    The result has gradients with respect to `inputs`, and nothing else. `r` is
+    to be used as `repeat`, with all that has a gradient and is not `x` among
+    `constants`.
     """
     needed = ops.max(counts)
     if _sizes_depend_on_values():
         return function(repeat, max(1, int(needed)), *inputs)
+    if BACKEND == "torch":
+        return function(repeat, _capacity(needed, capacities), *inputs)
     if BACKEND == "tensorflow":
         return _differentiable_branches(needed, capacities, function, inputs)
     return _branch(needed, capacities, lambda c: function(repeat, c, *inputs))
 
 
+def _capacity(needed, capacities):
+    """What is needed, as a size in a program that torch exports.
+
+    Two at least: what may be one is written down as one. In ONNX a search is
+    written out, for a number that is known.
+    https://docs.pytorch.org/docs/stable/export.html
+    """
+    if exported_to_onnx():
+        return capacities[-1]
+    import torch
+
+    capacity = ops.maximum(needed, 2).item()
+    torch._check(capacity >= 2)
+    torch._check(capacity <= capacities[-1])
+    return capacity
+
+
 def _sizes_depend_on_values():
     if BACKEND != "tensorflow":
-        return BACKEND == "torch"
+        return BACKEND == "torch" and not exported()
     import tensorflow as tf
 
     return tf.executing_eagerly()
@@ -199,7 +225,7 @@ class Interpolation:
         self._slots = ids.shape[0]
         self._native = native
         self.arrays = ids, weights
-        if native and BACKEND == "torch":
+        if native and _on_torch():
             self.arrays = self._bags(ids, weights)
 
     def _bags(self, ids, weights):
@@ -215,21 +241,20 @@ class Interpolation:
         ids = (ids.T + slots * self._num_rows).reshape(-1)
         weights = weights.T.reshape(-1)
         starts = torch.arange(
-            0, len(ids), self._slots, dtype=torch.int32, device=ids.device
+            0, ids.shape[0], self._slots, dtype=torch.int32, device=ids.device
         )
-        count = torch.bincount(ids, minlength=self._num_rows * self._slots)
-        order = torch.sort(ids)[1]
+        ordered, order = torch.sort(ids)
+        vertices = torch.arange(
+            self._num_rows * self._slots, dtype=torch.int32, device=ids.device
+        )
+        first = torch.searchsorted(ordered, vertices, out_int32=True)
         of_points = ids, starts, weights
-        of_vertices = (
-            (order // self._slots).int(),
-            (torch.cumsum(count, 0) - count).int(),
-            weights[order],
-        )
+        of_vertices = (order // self._slots).int(), first, weights[order]
         return of_points, of_vertices
 
     def splat(self, x, arrays):
         """Values of the vertices (M,C) from those of the points (P,C)."""
-        if self._native and BACKEND == "torch":
+        if self._native and _on_torch():
             return _sum_bags(x, *arrays[1])
 
         def splat_slot(arrays):
@@ -243,7 +268,7 @@ class Interpolation:
 
     def slice(self, values, arrays):
         """Values of the points (P,C) from those of the vertices (M,C)."""
-        if self._native and BACKEND == "torch":
+        if self._native and _on_torch():
             return _sum_bags(values, *arrays[0])
         total = 0.0
         for slot in range(self._slots):

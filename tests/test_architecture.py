@@ -29,6 +29,7 @@ NAME_BACKENDS = {
     "tests/distribution/on_jax.py",
     "tests/distribution/on_tensorflow.py",
     "tests/distribution/on_torch.py",
+    "tests/exporting.py",
     "tests/source_rules.py",
     "tests/support.py",
     "tests/test_architecture.py",

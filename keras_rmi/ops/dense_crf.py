@@ -62,7 +62,8 @@ class MeanField:
     def check_batch(self, num_images):
         """Whether all vertices of so many images have a number."""
         limit = _INT32 // (8 * self._num_pixels)
-        if num_images is not None and num_images > limit:
+        # Exporters have symbols for a number that is unknown.
+        if isinstance(num_images, int) and num_images > limit:
             raise ValueError(
                 message(
                     "probabilities",

@@ -27,11 +27,11 @@ class LatticeFilter:
     """
 
     def __init__(self, ids, weights, neighbours):
-        side, _, _, _, length = neighbours.shape
+        # A number also where torch has a tensor for it, on the way to ONNX.
+        side, length = int(neighbours.shape[0]), neighbours.shape[-1]
         count = ops.shape(ids)[1]
         image = ops.arange(count, dtype="int32")[:, None] * length
         rows = count * length
-        self._num_vertices = side * rows
         self._alpha = 1.0 / (1.0 + 2.0 ** (1 - side))
         self._interpolation = _backend_sparse.Interpolation(
             ops.reshape(ids + image, (side, -1)),
@@ -43,14 +43,17 @@ class LatticeFilter:
         classes = np.stack([(classes - 1) % side, (classes + 1) % side])
         classes = ops.convert_to_tensor(classes[:, :, None, None], "int32")
         start = classes * rows + image
-        neighbours = ops.where(
-            neighbours < 0, self._num_vertices, neighbours + start
-        )
-        neighbours = ops.reshape(neighbours, (side, 2, -1))
         # One more vertex, of value 0, is the neighbour that does not exist.
         # Not padded: what TensorFlow vectorises would get zeros.
-        none = ops.zeros_like(neighbours[..., :1]) + self._num_vertices
-        self._neighbours = ops.concatenate([neighbours, none], axis=-1)
+        none = ops.zeros_like(neighbours[..., :1]) + side * rows
+        neighbours = ops.where(neighbours < 0, none, neighbours + start)
+        self._neighbours = ops.concatenate(
+            [
+                ops.reshape(neighbours, (side, 2, -1)),
+                ops.reshape(none, (side, 2, -1))[..., :1],
+            ],
+            axis=-1,
+        )
         self._last_axis = side - 1
 
     def __call__(self, x):
@@ -163,7 +166,7 @@ class VertexIndex:
 
     def _neighbours(self, vertices, steps, way):
         """Places of the neighbours along all axes, or -1, (D,D,N,R)."""
-        side, _, capacity = vertices.shape
+        side, capacity = self._embedding.side, vertices.shape[-1]
         known = ops.reshape(ops.roll(vertices, -way, axis=0), (-1, capacity))
         rows = ops.shape(known)[0]
         row = ops.arange(rows, dtype="int32")[:, None] * capacity
@@ -172,7 +175,7 @@ class VertexIndex:
         def along(step):
             wanted = ops.reshape(vertices + step[:, None, None], (-1, capacity))
             place = _backend_sparse.first_not_less(known, wanted)
-            at = ops.minimum(place, capacity - 1)
+            at = place - ops.cast(place == capacity, "int32")
             code = _backend_sparse.take(ops.reshape(known, (-1,)), row + at)
             hit = ops.logical_and(code == wanted, code != NO_VERTEX)
             return ops.where(ops.logical_and(hit, used), at, -1)

@@ -21,6 +21,8 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_rmi import _backend_sparse
+
 _GUARD = np.float32(-3e38)
 # Codes are -2^31 to 2^31 - 2; what is left stands for "no vertex".
 NO_VERTEX = 2**31 - 1
@@ -201,7 +203,10 @@ def cast(x, dtype):
 
 
 def _pick(table, index, xp):
-    return np.take(table, index) if xp is np else ops.take(table, index)
+    if xp is np:
+        return np.take(table, index)
+    index = ops.convert_to_tensor(index)
+    return _backend_sparse.take(ops.convert_to_tensor(table), index)
 
 
 def _wrapped(numbers):
