@@ -225,7 +225,8 @@ class Interpolation:
         self._slots = ids.shape[0]
         self._native = native
         self.arrays = ids, weights
-        if native and _on_torch():
+        self._in_bags = native and _on_torch()
+        if self._in_bags:
             self.arrays = self._bags(ids, weights)
 
     def _bags(self, ids, weights):
@@ -254,7 +255,7 @@ class Interpolation:
 
     def splat(self, x, arrays):
         """Values of the vertices (M,C) from those of the points (P,C)."""
-        if self._native and _on_torch():
+        if self._in_bags:
             return _sum_bags(x, *arrays[1])
 
         def splat_slot(arrays):
@@ -268,7 +269,7 @@ class Interpolation:
 
     def slice(self, values, arrays):
         """Values of the points (P,C) from those of the vertices (M,C)."""
-        if self._native and _on_torch():
+        if self._in_bags:
             return _sum_bags(values, *arrays[0])
         total = 0.0
         for slot in range(self._slots):
