@@ -3,8 +3,9 @@
 A table stands between the lines `<!-- table NAME FOLDER -->` and
 `<!-- end -->` of a Markdown file; FOLDER holds results of evidence.py and is
 relative to the file. NAME is one of `rows.TABLES`, or part (the first of
-them, with what is there only), short (that in few columns), classes (IoU of
-every class) or runs (one line each). A row without runs has dashes.
+them, with what is there only), short (that in few columns), seeds (mIoU of
+every seed), classes (IoU of every class) or runs (one line each). A row
+without runs has dashes.
 """
 
 import argparse
@@ -75,6 +76,8 @@ def make(name, folder):
     timing = json.loads(timing.read_text()) if timing.exists() else {}
     if name == "classes":
         return _classes(found)
+    if name == "seeds":
+        return _seeds(found)
     if name in ("part", "short"):
         shown = [row for row in rows.TABLES["losses"] if row in found]
         return _losses(name, shown, found, timing)
@@ -149,10 +152,38 @@ def _classes(found):
                 )
             ),
         ]
-        for row in (*rows.ROWS, *rows.REFINED)
-        if row in found
+        for row in _there(found)
     ]
     return table(["loss", *names], lines)
+
+
+def _seeds(found):
+    """The mIoU of each seed, on all pixels and near boundaries."""
+    seeds = sorted({seed for runs in found.values() for seed in runs})
+    scores = {"mIoU": "all", f"{BANDS[0]} px": f"band {BANDS[0]}"}
+    head = [f"{title}, seed {seed}" for title in scores for seed in seeds]
+    lines = [
+        [
+            rows.title(row),
+            *(
+                _one(found[row].get(seed), key)
+                for key in scores.values()
+                for seed in seeds
+            ),
+        ]
+        for row in _there(found)
+    ]
+    return table(["loss", *head], lines)
+
+
+def _one(run, key):
+    """The mIoU of a run, which may not be there."""
+    return MISSING if run is None else _percent(run["mean_iou"][key], "{:.1f}")
+
+
+def _there(found):
+    """The rows that have runs, in the order of the tables."""
+    return [row for row in (*rows.ROWS, *rows.REFINED) if row in found]
 
 
 def _class_names(found):

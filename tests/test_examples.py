@@ -911,6 +911,14 @@ def test_tables_hold_means_and_deviations(tmp_path, capsys):
     assert lines["RMI"][1:4] == ["2", "59.0 ± 9.9", "+4.0 ± 2.8"]
     assert lines["Dice"][1] == "0"
     assert evidence_tables.main([str(page), "--check"]) == 0
+    missing = evidence_tables.MISSING
+    seeds = evidence_tables.make("seeds", tmp_path / "runs").splitlines()
+    assert seeds[0].split(" | ")[1:3] == ["mIoU, seed 0", "mIoU, seed 1"]
+    assert seeds[2:] == [
+        "| CE | 50.0 | 60.0 | 50.0 | 60.0 |",
+        f"| BCE | 55.0 | {missing} | 55.0 | {missing} |",
+        "| RMI | 52.0 | 66.0 | 52.0 | 66.0 |",
+    ]
 
 
 def test_two_results_of_one_run_are_refused(tmp_path):
