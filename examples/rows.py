@@ -5,7 +5,9 @@ from collections import namedtuple
 import choices
 
 Row = namedtuple(
-    "Row", "title loss options warm filled", defaults=({}, False, False)
+    "Row",
+    "title loss options warm filled aligned",
+    defaults=({}, False, False, False),
 )
 
 ROWS = {
@@ -31,6 +33,7 @@ ROWS = {
         )
         for pooling in ("interpolate", "max")
     },
+    "rmi-aligned4": Row("interpolate, aligned, DF 4", "rmi", aligned=True),
     **{
         f"rmi-df{factor}": Row(
             f"avg, DF {factor}", "rmi", {"pool_size": factor}
@@ -59,7 +62,7 @@ PLAN = (
         *("affinity", "pyramid", "dice", "lovasz", "rmi-dice"),
         *("rmi-w0.1", "rmi-w0.25", "rmi-w0.75", "rmi-w0.9"),
         *("rmi-r1", "rmi-r2", "rmi-r4", "rmi-r5"),
-        *("rmi-df6", "rmi-interpolate4", "rmi-max4"),
+        *("rmi-df6", "rmi-interpolate4", "rmi-aligned4", "rmi-max4"),
     ),
 )
 # What the tables of the page show, in this order.
@@ -73,7 +76,7 @@ TABLES = {
         *("rmi-warm", "rmi-filled"),
     ),
     "downsampling": (
-        *("rmi-interpolate4", "rmi-max4", "rmi-df4"),
+        *("rmi-interpolate4", "rmi-aligned4", "rmi-max4", "rmi-df4"),
         *("rmi-df1", "rmi-df2", "rmi", "rmi-df6"),
     ),
     "region": ("rmi-r1", "rmi-r2", "rmi", "rmi-r4", "rmi-r5"),
@@ -102,6 +105,8 @@ def make(name, epochs):
         return _warm(epochs)
     if row.filled:
         return _filled(), []
+    if row.aligned:
+        return _aligned(), []
     return choices.make(row.loss, **row.options), []
 
 
@@ -118,9 +123,27 @@ def _filled():
     """RMI with the void of its statistics filled, and that of BCE not."""
     import void
 
+    return _halves(void.FilledRMILoss(rmi_weight=1.0, from_logits=True))
+
+
+def _aligned():
+    """RMI with labels where predictions are interpolated; BCE as ever."""
+    import alignment
+
+    region = alignment.AlignedRMILoss(
+        pooling="interpolate",
+        pool_size=4,
+        rmi_weight=1.0,
+        from_logits=True,
+        ignore_class=choices.VOID,
+    )
+    return _halves(region)
+
+
+def _halves(region):
+    """BCE and a region term, weighted as in RMILoss."""
     import keras_rmi
 
-    region = void.FilledRMILoss(rmi_weight=1.0, from_logits=True)
     return keras_rmi.CompositeLoss(
         {
             "bce": (choices.make("bce"), 1.0 - RMI_SHARE),

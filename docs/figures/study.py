@@ -7,6 +7,8 @@ into a JSON file after each run, and a file that holds some of the runs is
 completed. The backend of Keras is the one that KERAS_BACKEND names.
 
 The chart and the table of docs/choosing.md are made of them by options.py.
+With --aligned, interpolation alone is run, as published and with labels that
+lie where the predictions do (examples/alignment.py).
 """
 
 import argparse
@@ -26,6 +28,7 @@ CHANGES = (
     *({"pool_size": pool_size} for pool_size in (2, 4, 6)),
     *({"rmi_weight": weight} for weight in (0.0, 0.1, 0.25, 0.75, 1.0)),
 )
+ALIGNED = ({"pooling": "interpolate"}, {"pooling": "aligned"})
 
 
 def main(arguments=None):
@@ -43,7 +46,7 @@ def main(arguments=None):
     missing = [
         (seed, change)
         for seed in range(options.seeds)
-        for change in CHANGES
+        for change in (ALIGNED if options.aligned else CHANGES)
         if not any(_is_of(row, seed, change) for row in rows)
     ]
     for number, (seed, change) in enumerate(missing[: options.runs], start=1):
@@ -69,15 +72,19 @@ def _run(change, seed):
     """What one training gives."""
     sys.path.insert(0, str(EXAMPLES))
     # Late: --help and a wrong file are answered at once.
+    import alignment
     import scenes
     import training
 
     import keras_rmi
 
+    options = DEFAULT | change
+    make = keras_rmi.RMILoss
+    if options["pooling"] == "aligned":
+        make = alignment.AlignedRMILoss
+        options = {**options, "pooling": "interpolate"}
     result = training.train(
-        keras_rmi.RMILoss(
-            from_logits=True, ignore_class=scenes.VOID, **DEFAULT | change
-        ),
+        make(from_logits=True, ignore_class=scenes.VOID, **options),
         scenes.make_scenes(1000, SIZE, "train", seed=seed),
         scenes.make_scenes(100, SIZE, "val"),
         scenes.CLASS_NAMES,
@@ -108,6 +115,11 @@ def _parser():
         help="the raw figures (default: out/options.json)",
     )
     add("--resume", action="store_true", help="complete an existing FILE")
+    add(
+        "--aligned",
+        action="store_true",
+        help="run interpolation alone, as published and aligned",
+    )
     add(
         "--seeds",
         type=int,

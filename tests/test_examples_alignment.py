@@ -1,0 +1,64 @@
+"""Published interpolation asks for moved predictions, aligned for true ones."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import keras_rmi
+from reference.downsampling import bilinear_matrix, nearest_matrix
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+alignment = importlib.import_module("alignment")
+choices = importlib.import_module("choices")
+rows = importlib.import_module("rows")
+scenes = importlib.import_module("scenes")
+REGION = {"pooling": "interpolate", "pool_size": 4, "rmi_weight": 1.0}
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("length", [4, 13, 24])
+def test_labels_are_moved_to_where_predictions_are_taken(length, factor):
+    moved = alignment.moved(length, factor)
+    labels = np.arange(length)
+    taken = nearest_matrix(length, factor) @ labels[moved]
+    place = bilinear_matrix(length, factor) @ labels
+    assert abs(taken - place).max() <= 0.5
+    unread = ~nearest_matrix(length, factor).any(axis=0)
+    np.testing.assert_array_equal(moved[unread], labels[unread])
+
+
+@pytest.mark.parametrize(
+    ("make", "best"),
+    [(keras_rmi.RMILoss, {1, 2}), (alignment.AlignedRMILoss, {0})],
+)
+def test_which_shift_of_the_truth_has_the_least_loss(make, best):
+    noise = np.random.default_rng(0).normal(size=(64, 64, 3))
+    ids = ndimage.gaussian_filter(noise, (4, 4, 0)).argmax(axis=-1)[None]
+    labels = ids[:, 8:56, 8:56]
+    loss = make(**REGION)
+    values = {}
+    for shift in range(-3, 4):
+        inside = slice(8 - shift, 56 - shift)
+        moved = np.eye(3, dtype="float32")[ids[:, inside, inside]]
+        values[shift] = float(loss(labels, 0.05 + 0.85 * moved))
+    assert min(values, key=values.get) in best
+
+
+def test_only_the_region_term_of_the_row_sees_moved_labels():
+    labels = scenes.make_scenes(2, (48, 64), "train")[1]
+    logits = np.random.default_rng(0).normal(0, 2, (*labels.shape, 11))
+    logits = logits.astype("float32")
+    by_row, by_column = (alignment.moved(length, 4) for length in (48, 64))
+    moved = labels[:, by_row][:, :, by_column]
+    region = keras_rmi.RMILoss(
+        from_logits=True, ignore_class=scenes.VOID, **REGION
+    )
+    pixel = choices.make("bce")
+    expected = 0.5 * pixel(labels, logits) + 0.5 * region(moved, logits)
+    loss, _ = rows.make("rmi-aligned4", epochs=4)
+    np.testing.assert_allclose(loss(labels, logits), expected, rtol=1e-6)
+    assert abs(float(region(labels, logits) - region(moved, logits))) > 1e-3
