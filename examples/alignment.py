@@ -2,8 +2,8 @@
 
 `pooling="interpolate"`, as published, takes of the labels pixel
 floor(i H / h) and of the predictions the place i (H - 1) / (h - 1), which is
-up to one pixel less than the factor further down, likewise to the right. So
-the region term asks for predictions that are moved by half of that. Here the
+at the bottom about one pixel less than the factor further down, and likewise
+to the right. So the region term asks for predictions that are moved. Here the
 labels are those of the pixel nearest to where the predictions are taken.
 """
 

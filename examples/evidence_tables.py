@@ -4,8 +4,8 @@ A table stands between the lines `<!-- table NAME FOLDER -->` and
 `<!-- end -->` of a Markdown file; FOLDER holds results of evidence.py and is
 relative to the file. NAME is one of `rows.TABLES`, or part (the first of
 them, with what is there only), short (that in few columns), seeds (mIoU of
-every seed), classes (IoU of every class) or runs (one line each). A row
-without runs has dashes.
+every seed), classes (IoU of every class), runs (one line each) or shifts
+(what evidence_shifts.py found). A row without runs has dashes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import rows
 from command import DATASETS
 from results import read_all, read_files
-from scores import BANDS, class_iou
+from scores import BANDS, DIRECTIONS, class_iou
 
 BLOCK = re.compile(
     r"(<!-- table (?P<name>\S+) (?P<folder>\S+) -->\n)(?P<text>.*?)(<!-- end)",
@@ -71,6 +71,9 @@ def make(name, folder):
     """One table as Markdown."""
     if name == "runs":
         return _runs(read_files(folder))
+    if name == "shifts":
+        path = folder / "shifts" / "shifts.json"
+        return _shifts(json.loads(path.read_text()))
     found = read_all(folder)
     timing = folder / "timing" / "steps.json"
     timing = json.loads(timing.read_text()) if timing.exists() else {}
@@ -208,6 +211,24 @@ def _runs(found):
     ]
     head = ["loss", "seed", "scored on", "steps", "learning rate", "mIoU"]
     return table(head, lines)
+
+
+def _shifts(found):
+    """The mIoU near boundaries by the shift, the mean over the seeds."""
+    by_row = {}
+    for run in found["runs"]:
+        by_row.setdefault(run["row"], []).append(run)
+    lines = [
+        [rows.title(row), len(runs), direction]
+        + [
+            _percent(value, "{:.1f}")
+            for value in np.mean([run[direction] for run in runs], axis=0)
+        ]
+        for direction in DIRECTIONS
+        for row, runs in by_row.items()
+    ]
+    shifts = [f"{shift:+d}" if shift else "0" for shift in found["shifts"]]
+    return table(["loss", "seeds", "moved", *shifts], lines)
 
 
 def _all(result):

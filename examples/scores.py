@@ -4,6 +4,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 BANDS = (3, 5)
+LARGEST = 3
+SHIFTS = range(-LARGEST, LARGEST + 1)
+DIRECTIONS = {"down": 1, "right": 2}  # and the axis of each
 
 
 def confusion(labels, predictions, num_classes, where=True):
@@ -49,6 +52,35 @@ def score(labels, predictions, num_classes):
             labels, predictions, num_classes, bands
         )
     return result
+
+
+def moved(labels, ids, num_classes):
+    """The mIoU near boundaries of moved predictions, by direction and shift.
+
+    The label of a pixel meets the prediction that lies so far below it, or to
+    the right of it.
+    """
+    bands = np.stack([boundary_band(m, num_classes, BANDS[0]) for m in labels])
+    return {
+        name: [
+            mean_iou(
+                confusion(
+                    _inside(labels, axis),
+                    _inside(ids, axis, shift),
+                    num_classes,
+                    _inside(bands, axis),
+                )
+            )
+            for shift in SHIFTS
+        ]
+        for name, axis in DIRECTIONS.items()
+    }
+
+
+def _inside(maps, axis, shift=0):
+    """What is `shift` further, where all shifts are on the map."""
+    first, stop = LARGEST + shift, maps.shape[axis] - LARGEST + shift
+    return np.moveaxis(maps, axis, 0)[first:stop]
 
 
 def as_numbers(confusions):

@@ -29,6 +29,7 @@ evidence = importlib.import_module("evidence")
 evidence_crf = importlib.import_module("evidence_crf")
 evidence_charts = importlib.import_module("evidence_charts")
 evidence_pictures = importlib.import_module("evidence_pictures")
+evidence_shifts = importlib.import_module("evidence_shifts")
 evidence_tables = importlib.import_module("evidence_tables")
 evidence_timing = importlib.import_module("evidence_timing")
 refine_with_crf = importlib.import_module("refine_with_crf")
@@ -647,7 +648,7 @@ def test_runs_of_another_setting_are_kept_apart(evidence_folders, capsys):
 
 
 @one_training
-def test_a_finished_run_gives_pictures_charts_and_times(
+def test_a_finished_run_gives_pictures_charts_shifts_and_times(
     evidence_folders, tmp_path, monkeypatch
 ):
     folder = evidence_folders[0]
@@ -665,6 +666,11 @@ def test_a_finished_run_gives_pictures_charts_and_times(
     check_picture(sheet, columns=3)
     assert evidence_charts.main([str(folder / "results"), str(chart)]) == 0
     check_picture(chart, columns=3)
+    moved = tmp_path / "shifts.json"
+    row = ["--rows", "rmi-warm", "--seeds", "3", *NETWORK_OPTION]
+    assert evidence_shifts.main([str(folder), str(moved), *row]) == 0
+    (of_run,) = json.loads(moved.read_text())["runs"]
+    assert 0 <= min(of_run["down"]) <= max(of_run["right"]) <= 1
     output = tmp_path / "steps.json"
     assert (
         evidence_timing.main(
@@ -730,6 +736,7 @@ def test_a_foreign_setting_is_refused(setting, said, tmp_path, capsys):
         (evidence_crf,),
         (evidence_timing, "steps.json"),
         (evidence_pictures, "sheet.png"),
+        (evidence_shifts, "shifts.json", "--rows", "rmi"),
     ):
         with pytest.raises(SystemExit):
             script.main([str(tmp_path), *more])

@@ -1,6 +1,7 @@
 """Published interpolation asks for moved predictions, aligned for true ones."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from reference.downsampling import bilinear_matrix, nearest_matrix
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 alignment = importlib.import_module("alignment")
 choices = importlib.import_module("choices")
+evidence_tables = importlib.import_module("evidence_tables")
 rows = importlib.import_module("rows")
 scenes = importlib.import_module("scenes")
+scores = importlib.import_module("scores")
 REGION = {"pooling": "interpolate", "pool_size": 4, "rmi_weight": 1.0}
 
 
@@ -62,3 +65,39 @@ def test_only_the_region_term_of_the_row_sees_moved_labels():
     loss, _ = rows.make("rmi-aligned4", epochs=4)
     np.testing.assert_allclose(loss(labels, logits), expected, rtol=1e-6)
     assert abs(float(region(labels, logits) - region(moved, logits))) > 1e-3
+
+
+def test_moved_predictions_fit_where_they_were_moved_from():
+    labels = scenes.make_scenes(2, (48, 64), "train")[1]
+    ids = np.roll(labels, (2, -1), axis=(1, 2))
+    ids[ids == scenes.VOID] = 0
+    found = scores.moved(labels, ids, 11)
+    assert all(len(values) == 7 for values in found.values())
+    best = {key: int(np.argmax(values)) - 3 for key, values in found.items()}
+    assert best == {"down": 2, "right": -1}
+
+
+def test_the_score_of_no_shift_is_that_of_the_part_inside():
+    labels = scenes.make_scenes(2, (48, 64), "train")[1]
+    ids = np.random.default_rng(0).integers(0, 11, labels.shape)
+    bands = np.stack([scores.boundary_band(m, 11, 3) for m in labels])
+    found = scores.moved(labels, ids, 11)
+    inside = np.s_[:, 3:-3]
+    expected = scores.confusion(labels[inside], ids[inside], 11, bands[inside])
+    assert found["down"][3] == scores.mean_iou(expected)
+
+
+def test_the_table_of_shifts_has_means(tmp_path):
+    runs = [
+        {"row": "rmi", "seed": seed, "down": [first, 0.5], "right": [0.1, 0.2]}
+        for seed, first in enumerate((0.3, 0.4))
+    ]
+    (tmp_path / "shifts").mkdir()
+    content = json.dumps({"shifts": [0, 1], "runs": runs})
+    (tmp_path / "shifts" / "shifts.json").write_text(content)
+    assert evidence_tables.make("shifts", tmp_path).splitlines() == [
+        "| loss | seeds | moved | 0 | +1 |",
+        "| --- | --- | --- | --- | --- |",
+        "| RMI | 2 | down | 35.0 | 50.0 |",
+        "| RMI | 2 | right | 10.0 | 20.0 |",
+    ]
