@@ -165,6 +165,8 @@ class InterpolationDownsampling2D(_Downsampling2D):
         bilinear: sample i lies at i (H - 1) / (h - 1)
         nearest:  sample i is pixel floor(i H / h)
 
+    These are the published rules, at the end about `k - 1` pixels apart.
+
     Args:
         pool_size: Factor `k`, an integer >= 1 or a pair (rows, columns).
         interpolation: `"bilinear"` or `"nearest"`. Defaults to `"bilinear"`.

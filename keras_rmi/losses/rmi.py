@@ -115,8 +115,11 @@ class RMILoss(SegmentationLoss):
         radius: Side R of the region, an integer >= 1 or a pair
             (rows, columns). Defaults to `3`.
         pooling: How maps are down-sampled before the statistics: `"avg"`,
-            `"max"`, `"interpolate"` (labels nearest, probabilities bilinear)
-            or `None`. Defaults to `"avg"`.
+            `"max"`, `"interpolate"` or `None`. Of `H` pixels the third keeps
+            `h = H // pool_size`: labels at `floor(i H / h)`, probabilities,
+            bilinear, at `i (H - 1) / (h - 1)`. That is published, and at the
+            end of an axis about `pool_size - 1` pixels apart, so it asks for
+            predictions that are moved. Defaults to `"avg"`.
         pool_size: Factor of the down-sampling, an integer >= 1 or a pair
             (rows, columns). Defaults to `3`.
         rmi_weight: Share of the region term, in [0, 1]. At 0 and 1 the other

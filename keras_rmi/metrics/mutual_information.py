@@ -76,8 +76,8 @@ class RegionMutualInformation(keras.metrics.Metric):
         radius: Side R of the region, an integer >= 1 or a pair
             (rows, columns). Defaults to `3`.
         pooling: How maps are down-sampled before the statistics: `"avg"`,
-            `"max"`, `"interpolate"` (labels nearest, probabilities bilinear)
-            or `None`. Defaults to `"avg"`.
+            `"max"`, `"interpolate"` or `None`, as in `keras_rmi.RMILoss`.
+            Defaults to `"avg"`.
         pool_size: Factor of the down-sampling, an integer >= 1 or a pair
             (rows, columns). Defaults to `3`.
         activation: `"sigmoid"` or `"softmax"`: what turns logits into
