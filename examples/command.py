@@ -91,10 +91,15 @@ def add_network(parser):
     )
 
 
-def add_state(parser):
-    """The options of what works on runs that are there."""
-    parser.add_argument("state", type=Path, help="the --state of evidence.py")
-    add_network(parser)
+def state_parser(description):
+    """A parser with the options of what works on runs that are there."""
+    result = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("state", type=Path, help="the --state of evidence.py")
+    add_network(result)
+    return result
 
 
 def read_setting(parser, state, named):

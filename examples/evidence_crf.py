@@ -5,7 +5,6 @@ without any training. The CRF has the options of its layer's defaults: none is
 chosen on the images that are scored.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -66,11 +65,7 @@ def _refine(network, crf, images):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_state(parser)
+    parser = command.state_parser(__doc__)
     add = parser.add_argument
     add("--data", metavar="DIR", help="CamVid, if the runs are on it")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")

@@ -9,7 +9,6 @@ Pictures of CamVid are for looking at: the licence of the data does not allow
 to pass them on as part of a project.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -82,11 +81,7 @@ def _choose(labels, shown, num_classes):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_state(parser)
+    parser = command.state_parser(__doc__)
     add = parser.add_argument
     add("picture", type=Path, help="the PNG to write")
     add("--data", metavar="DIR", help="CamVid, if the runs are on it")

@@ -6,7 +6,6 @@ is the mIoU within three pixels of a boundary, where the label of a pixel meets
 the prediction that lies so many pixels below it, or to the right of it.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -50,11 +49,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_state(parser)
+    parser = command.state_parser(__doc__)
     add = parser.add_argument
     add("output", type=Path, help="the JSON to write")
     add("--data", metavar="DIR", help="CamVid, if the runs are on it")

@@ -4,7 +4,6 @@ All rows take turns, so that a slow minute slows all of them; shown is the
 median over the rounds. Run it on a machine that does nothing else.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -67,11 +66,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_state(parser)
+    parser = command.state_parser(__doc__)
     add = parser.add_argument
     add("output", type=Path, help="the JSON to write")
     add("--machine", default="", help="words for what it was measured on")
