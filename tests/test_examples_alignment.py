@@ -35,20 +35,27 @@ def test_labels_are_moved_to_where_predictions_are_taken(length, factor):
 
 
 @pytest.mark.parametrize(
-    ("make", "best"),
-    [(keras_rmi.RMILoss, {1, 2}), (alignment.AlignedRMILoss, {0})],
+    ("pool_size", "best"), [(3, {1}), (4, {1, 2}), (6, {2, 3})]
 )
-def test_which_shift_of_the_truth_has_the_least_loss(make, best):
-    noise = np.random.default_rng(0).normal(size=(64, 64, 3))
-    ids = ndimage.gaussian_filter(noise, (4, 4, 0)).argmax(axis=-1)[None]
-    labels = ids[:, 8:56, 8:56]
-    loss = make(**REGION)
+def test_which_shift_of_the_truth_has_the_least_loss(pool_size, best):
+    options = {**REGION, "pool_size": pool_size}
+    assert best_shift(keras_rmi.RMILoss(**options)) in best
+    assert best_shift(alignment.AlignedRMILoss(**options)) == 0
+    for pooling in ("avg", "max", None):
+        others = {**options, "pooling": pooling}
+        assert best_shift(keras_rmi.RMILoss(**others)) == 0
+
+
+def best_shift(loss):
+    noise = np.random.default_rng(0).normal(size=(136, 136, 3))
+    ids = ndimage.gaussian_filter(noise, (6, 6, 0)).argmax(axis=-1)[None]
+    labels = ids[:, 8:128, 8:128]
     values = {}
-    for shift in range(-3, 4):
-        inside = slice(8 - shift, 56 - shift)
+    for shift in range(-4, 5):
+        inside = slice(8 - shift, 128 - shift)
         moved = np.eye(3, dtype="float32")[ids[:, inside, inside]]
         values[shift] = float(loss(labels, 0.05 + 0.85 * moved))
-    assert min(values, key=values.get) in best
+    return min(values, key=values.get)
 
 
 def test_only_the_region_term_of_the_row_sees_moved_labels():
