@@ -28,10 +28,13 @@ def moved(length, factor):
 
 
 class AlignedRMILoss(keras_rmi.RMILoss):
-    """Of `pooling="interpolate"`, with labels moved; void moves with them.
+    """With `pooling="interpolate"` and moved labels; void moves with them.
 
-    The height and width of the labels must be known.
+    The labels are class ids, or dense with channels last, of a known size.
     """
+
+    def __init__(self, **options):
+        super().__init__(pooling="interpolate", **options)
 
     def call(self, y_true, y_pred, sample_weight=None):
         factors = np.broadcast_to(self.pool_size, 2)

@@ -131,7 +131,6 @@ def _aligned():
     import alignment
 
     region = alignment.AlignedRMILoss(
-        pooling="interpolate",
         pool_size=4,
         rmi_weight=1.0,
         from_logits=True,
